@@ -1,0 +1,42 @@
+# Functions that make a floor (a library) and its tests, so that each folder's CMakeLists.txt is
+# a list of files and of what it stands on.
+
+# What every source of the project is compiled with.
+add_library(lockstep_flags INTERFACE)
+target_compile_options(lockstep_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+  # Bits must not depend on which instruction set fuses a multiply with an add.
+  -ffp-contract=off)
+
+# lockstep_floor(NAME SOURCES files... HEADERS files... PUBLIC targets... PRIVATE targets...)
+function(lockstep_floor name)
+  cmake_parse_arguments(arg "" "" "SOURCES;HEADERS;PUBLIC;PRIVATE" ${ARGN})
+  set(target lockstep_${name})
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(lockstep::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}
+    FILES ${arg_HEADERS})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target} PUBLIC ${arg_PUBLIC}
+    PRIVATE $<BUILD_INTERFACE:lockstep_flags> ${arg_PRIVATE})
+  set_target_properties(${target} PROPERTIES
+    VERIFY_INTERFACE_HEADER_SETS ${LOCKSTEP_VERIFY_HEADERS})
+  set_property(GLOBAL APPEND PROPERTY LOCKSTEP_FLOORS ${target})
+endfunction()
+
+# lockstep_test(FLOOR SOURCES files... LINKS targets... [TIMEOUT seconds])
+# One GoogleTest program a folder; each TEST is a ctest with the folder as its label.
+function(lockstep_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  set(target lockstep_${name}_test)
+  add_executable(${target} ${arg_SOURCES})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE lockstep_flags ${arg_LINKS}
+    GTest::gmock GTest::gtest GTest::gtest_main)
+  gtest_discover_tests(${target}
+    PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT} DISCOVERY_TIMEOUT 60)
+endfunction()
