@@ -1,0 +1,37 @@
+#pragma once
+// What a model is to Lockstep: a torch::nn::Module with one forward function. Your own model is
+// one file in trainer/models/ and one line in its table (models.cpp).
+// A model object belongs to one rank and is used from one thread.
+
+#include <ATen/core/Generator.h>
+
+#include <torch/torch.h>
+
+namespace lockstep::trainer {
+
+enum class Phase { kTraining, kEvaluation };
+
+/// What a forward pass may depend on besides its inputs and the parameters.
+struct ForwardContext {
+  Phase phase = Phase::kEvaluation;
+  /// The random stream of this micro-batch: all randomness (dropout) comes from here, so that it
+  /// is the same wherever the micro-batch is computed. torch's default generator carries the same
+  /// seed, for modules that take none; on threads of one process that one is not reproducible.
+  at::Generator generator;
+
+  bool training() const { return phase == Phase::kTraining; }
+};
+
+class Model : public torch::nn::Module {
+ public:
+  /// Classification: logits [batch, classes] of inputs [batch, ...] f32.
+  /// Regression: predictions shaped like the targets. Tokens: logits [batch, context, vocabulary]
+  /// of inputs [batch, context] i64. Local; one sample's output must not depend on rank or time.
+  virtual torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) = 0;
+};
+
+/// Inverted dropout (Srivastava et al. 2014) drawn from the micro-batch's own generator.
+torch::Tensor dropout(const torch::Tensor& inputs, double probability,
+                      const ForwardContext& context);
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,74 @@
+#pragma once
+// A model's parameters, gradients and buffers as flat memory: the module's tensors become views,
+// gradients land where the exchange reads them. Used by TrainStep, evaluation and checkpoints.
+// Belongs to one rank and one thread. Does not own the memory it binds to.
+
+#include <memory>
+#include <vector>
+
+#include "trainer/model.hpp"
+#include "trainer/parameter_layout.hpp"
+
+namespace lockstep::trainer {
+
+/// The layout of a model as it stands. Throws ConfigError for parameters or buffers that are
+/// neither f32 nor i64.
+ParameterLayout layout_of(const Model& model);
+
+/// Memory of the model's state. `flat` and `constants` are the same on all ranks of a node.
+struct StateMemory {
+  float* flat = nullptr;       ///< [flat_count] f32: parameters, then buffers
+  float* constants = nullptr;  ///< [constant_count] f32
+};
+
+enum class Contribution {
+  kStore,  ///< overwrite the target: the first micro-batch of a leaf
+  kAdd,    ///< add to the target
+};
+
+enum class InitialValues {
+  kCopyFromModel,  ///< the module's values go to the flat memory (one rank a node)
+  kKeepMemory,     ///< the flat memory has or will get the values
+};
+
+class GradientNode;
+
+class ParameterSpace {
+ public:
+  ParameterSpace(std::shared_ptr<Model> model, ParameterLayout layout, StateMemory memory,
+                 InitialValues initial);
+  ~ParameterSpace();
+  ParameterSpace(const ParameterSpace&) = delete;
+  ParameterSpace& operator=(const ParameterSpace&) = delete;
+
+  Model& model() { return *model_; }
+  const ParameterLayout& layout() const { return layout_; }
+  const StateMemory& memory() const { return memory_; }
+  /// [counter_count] i64: this rank's integer buffers as of the step's start.
+  std::vector<std::int64_t>& counters() { return counters_; }
+
+  /// Before a forward pass: buffers and counters are those of the step's start.
+  void reset_buffers();
+
+  /// Before a training forward pass: its gradients and buffer changes go to `target`
+  /// ([flat_count] f32, laid out like the flat memory).
+  void begin_micro_batch(float* target, Contribution contribution);
+  /// After its backward pass: parameters that got no gradient count as zero, and what the forward
+  /// pass changed in the buffers is added to the target as a difference.
+  void end_micro_batch();
+  /// After the last micro-batch of a step: its counters become those of the next step's start.
+  void commit_counters();
+
+ private:
+  std::shared_ptr<Model> model_;
+  ParameterLayout layout_;
+  StateMemory memory_;
+  std::vector<std::shared_ptr<GradientNode>> nodes_;  // one a parameter, in layout order
+  std::vector<torch::Tensor> working_counters_;       // the module's own integer buffers
+  std::vector<float> working_buffers_;                // the module's f32 buffers are views of this
+  std::vector<std::int64_t> counters_;
+  float* target_ = nullptr;
+  Contribution contribution_ = Contribution::kStore;
+};
+
+}  // namespace lockstep::trainer
