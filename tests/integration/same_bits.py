@@ -1,0 +1,88 @@
+"""The promise, with real processes: one configuration on 1, 2, 3, 4 and more ranks, started by
+`lockstep train`, by mpirun and without MPI, and resumed half-way on another number of ranks, ends
+with one state_digest.
+
+Usage: same_bits.py mlp|cnn|resnet18|gpt"""
+
+import shutil
+import sys
+
+from lab import Lab, check
+
+# Small widths, real shapes: what is tested is the order of sums, not the size of the sums.
+CONFIGS = {
+    "mlp": ("""
+model: {name: mlp, hidden: [64, 48]}
+data:  {train: train.h5, test: test.h5}
+train: {steps: 6, global_batch: 64, micro_batch: 8, clip_norm: 0.5,
+        optimizer: {name: adamw, lr: 1e-3, weight_decay: 0.01}, schedule: {name: cosine, warmup_steps: 2}}
+checkpoint: {every_steps: 2, keep: 10}
+evaluate: {every_steps: 3}
+""", ["classification", "--features", 30, "--classes", 7], [2, 3, 4, 8]),
+    "cnn": ("""
+model: {name: cnn, channels: [8, 16], hidden: 32}
+data:  {train: train.h5, test: test.h5}
+train: {steps: 4, global_batch: 48, micro_batch: 8, label_smoothing: 0.1,
+        optimizer: {name: sgd, lr: 0.05, momentum: 0.9}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["classification", "--shape", "1,28,28", "--classes", 10], [2, 3, 4]),
+    "resnet18": ("""
+model: {name: resnet18, channels: [8, 8, 16, 16]}
+data:  {train: train.h5, test: test.h5}
+train: {steps: 4, global_batch: 20, micro_batch: 4, clip_norm: 1.0, optimizer: {name: adam, lr: 1e-3}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["classification", "--shape", "3,32,32", "--classes", 10], [2, 3, 4]),
+    "gpt": ("""
+model: {name: gpt, layers: 2, width: 32, heads: 2, context: 16, dropout: 0.1}
+data:  {train: train.h5, test: test.h5}
+train: {steps: 4, global_batch: 24, micro_batch: 4, optimizer: {name: adamw, lr: 1e-3}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["tokens"], [2, 3, 4]),
+}
+
+
+def main(model):
+    config, synth, rank_counts = CONFIGS[model]
+    with Lab() as lab:
+        rows = 6000 if model == "gpt" else 300
+        lab.lockstep("data", "synth", *synth, "--rows", rows, "--seed", 1, "--output", "train.h5")
+        lab.lockstep("data", "synth", *synth, "--rows", rows // 3, "--seed", 2, "--output", "test.h5")
+        lab.write("exp.yaml", config)
+
+        lab.lockstep("train", "exp.yaml", "--local", "--name", "local")
+        alone = lab.show("local")
+        check(alone["status"] == "done", f"status is {alone['status']}")
+        check(len(alone["state_digest"]) == 64, "no digest")
+
+        def check_same(run, ranks):
+            record = lab.show(run)
+            check(record["world_size"] == ranks, f"{run} ran on {record['world_size']} ranks")
+            for field in ("state_digest", "metrics", "step", "epoch", "config_hash"):
+                check(record[field] == alone[field],
+                      f"{run}: {field} is {record[field]}, alone it is {alone[field]}")
+            lab.lockstep("verify", run)
+            losses = [line["loss_bits"] for line in lab.lines(run, "ledger.jsonl")]
+            check(losses == [line["loss_bits"] for line in lab.lines("local", "ledger.jsonl")],
+                  f"{run}: losses differ")
+
+        lab.lockstep("train", "exp.yaml", "--ranks", 1, "--name", "one")
+        check_same("one", 1)
+        for ranks in rank_counts:
+            lab.lockstep("train", "exp.yaml", "--ranks", ranks, "--name", f"ranks-{ranks}")
+            check_same(f"ranks-{ranks}", ranks)
+        lab.mpirun(3, "train", "exp.yaml", "run.name=by-mpirun")
+        check_same("by-mpirun", 3)
+        lab.lockstep("train", "exp.yaml", "--ranks", 4, "--name", "two-nodes",
+                     "launch.ranks_per_node=2")
+        check_same("two-nodes", 4)
+
+        # Back to the checkpoint of step 2, then on with another number of ranks.
+        checkpoints = lab.path / "runs" / "ranks-3" / "checkpoints"
+        for entry in sorted(checkpoints.iterdir()):
+            if entry.name != "step-00000002":
+                shutil.rmtree(entry)
+        lab.lockstep("resume", "ranks-3", "--ranks", 2)
+        check_same("ranks-3", 2)
+
+
+main(sys.argv[1])

@@ -1,0 +1,228 @@
+// The promise, on threads: whatever the number of ranks and nodes, the same bits.
+
+#include "trainer/train_step.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <mutex>
+
+#include "base/hash.hpp"
+#include "comm/thread_communicator.hpp"
+#include "trainer/models/models.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+constexpr std::int64_t kMicroBatchSamples = 4;
+
+struct Setting {
+  configs::ModelConfig model;
+  ModelShapes shapes;
+  ObjectiveKind objective = ObjectiveKind::kClassification;
+  TrainStepOptions step;
+  std::int64_t steps = 4;
+};
+
+MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
+  auto generator = at::detail::createCPUGenerator(
+      static_cast<std::uint64_t>(step * setting.step.micro_batches + index + 1));
+  auto sizes = setting.shapes.input_shape;
+  sizes.insert(sizes.begin(), kMicroBatchSamples);
+  if (setting.shapes.tokens) {
+    const auto tokens = torch::randint(0, setting.shapes.outputs, sizes, generator,
+                                       at::TensorOptions(at::kLong));
+    return {index, tokens, tokens.roll(1, 1)};
+  }
+  return {index, torch::randn(sizes, generator),
+          torch::randint(0, setting.shapes.outputs, {kMicroBatchSamples}, generator,
+                         at::TensorOptions(at::kLong))};
+}
+
+struct Outcome {
+  std::string digest;  ///< of parameters and buffers
+  std::string state_digest;
+  double loss = 0;
+  double norm = 0;
+  std::vector<std::int64_t> counters;
+};
+
+Outcome train(const Setting& setting, int ranks, int ranks_per_node = 0) {
+  Outcome outcome;
+  std::mutex construction;
+  std::vector<std::vector<float>> states;  // of each state buffer, all slices
+  comm::run_on_threads(ranks, [&](comm::Communicator& world) {
+    const auto topology = comm::discover_topology(world, comm::this_host(), ranks_per_node);
+    const auto node = world.split(topology.node, topology.local_rank, "node");
+    std::shared_ptr<Model> model;
+    {
+      const std::lock_guard lock(construction);
+      torch::manual_seed(setting.step.seed);
+      model = models::make_model(setting.model, setting.shapes);
+    }
+    TrainStep train_step({world, *node, topology}, model, Objective(setting.objective, 0.1),
+                         setting.step);
+    StepResult result;
+    for (std::int64_t step = 0; step < setting.steps; ++step) {
+      auto index = train_step.micro_batch_range().begin;
+      result = train_step(step, [&] { return micro_batch(setting, step, index++); }, 0);
+    }
+    const std::lock_guard lock(construction);
+    const auto& layout = train_step.parameters().layout();
+    const auto names = state_names(setting.step.optimizer);
+    states.resize(names.size());
+    const auto own = train_step.own_blocks();
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      states[i].resize(static_cast<std::size_t>(layout.parameter_count));
+      for (auto block = own.begin; block < own.end; ++block) {
+        const auto range = train_step.blocks()[static_cast<std::size_t>(block)];
+        if (range.begin >= layout.parameter_count) continue;
+        std::memcpy(states[i].data() + range.begin, train_step.state_at(i, range.begin),
+                    static_cast<std::size_t>(range.count()) * sizeof(float));
+      }
+    }
+    const auto* flat = train_step.parameters().memory().flat;
+    const auto digest = base::sha256_hex(
+        std::as_bytes(std::span(flat, static_cast<std::size_t>(layout.flat_count()))));
+    if (outcome.digest.empty()) {
+      outcome = {.digest = digest,
+                 .state_digest = {},
+                 .loss = result.loss,
+                 .norm = result.gradient_norm,
+                 .counters = train_step.parameters().counters()};
+    }
+    EXPECT_EQ(outcome.digest, digest) << "ranks differ";
+    EXPECT_EQ(outcome.loss, result.loss);
+    EXPECT_EQ(outcome.norm, result.gradient_norm);
+    EXPECT_EQ(outcome.counters, train_step.parameters().counters());
+  });
+  for (const auto& state : states) {
+    outcome.state_digest += base::sha256_hex(std::as_bytes(std::span(state)));
+  }
+  return outcome;
+}
+
+void expect_same_bits(const Setting& setting, std::vector<int> rank_counts) {
+  const auto alone = train(setting, 1);
+  EXPECT_TRUE(std::isfinite(alone.loss));
+  EXPECT_GT(alone.norm, 0);
+  for (const int ranks : rank_counts) {
+    for (const int ranks_per_node : {0, 2}) {
+      const auto together = train(setting, ranks, ranks_per_node);
+      const auto label = std::to_string(ranks) + " ranks, " + std::to_string(ranks_per_node) +
+                         " a node";
+      EXPECT_EQ(together.digest, alone.digest) << label;
+      EXPECT_EQ(together.state_digest, alone.state_digest) << label;
+      EXPECT_EQ(together.loss, alone.loss) << label;
+      EXPECT_EQ(together.norm, alone.norm) << label;
+      EXPECT_EQ(together.counters, alone.counters) << label;
+    }
+  }
+}
+
+Setting mlp_setting(std::int64_t micro_batches) {
+  Setting setting;
+  setting.model.name = "mlp";
+  setting.model.hidden = {40, 30};
+  setting.shapes = {.input_shape = {20}, .outputs = 7, .tokens = false};
+  setting.step.micro_batches = micro_batches;
+  setting.step.schedule = {.kind = ScheduleKind::kCosine, .base_lr = 0.01, .total_steps = 4};
+  return setting;
+}
+
+TEST(TrainStep, GivesTheSameBitsForAnMlpOnAnyRanksAndNodes) {
+  expect_same_bits(mlp_setting(8), {2, 3, 4, 5, 8});
+}
+
+TEST(TrainStep, GivesTheSameBitsWhenMicroBatchesAreNoPowerOfTwo) {
+  expect_same_bits(mlp_setting(7), {2, 3, 5, 7});
+  expect_same_bits(mlp_setting(6), {4});
+}
+
+TEST(TrainStep, GivesTheSameBitsWithClippingAndMomentum) {
+  auto setting = mlp_setting(8);
+  setting.step.clip_norm = 0.05;
+  setting.step.optimizer = {.kind = OptimizerKind::kSgd, .momentum = 0.9, .weight_decay = 0.01};
+  expect_same_bits(setting, {2, 3, 5});
+}
+
+TEST(TrainStep, GivesTheSameBitsWithBatchNorm) {
+  Setting setting;
+  setting.model.name = "resnet18";
+  setting.model.channels = {8, 16};
+  setting.shapes = {.input_shape = {3, 8, 8}, .outputs = 5, .tokens = false};
+  setting.step.micro_batches = 5;
+  setting.steps = 2;
+  expect_same_bits(setting, {2, 3});
+  EXPECT_EQ(train(setting, 2).counters.front(), 2) << "num_batches_tracked counts steps";
+}
+
+TEST(TrainStep, GivesTheSameBitsForAGptWithDropoutAndTiedWeights) {
+  Setting setting;
+  setting.model.name = "gpt";
+  setting.model.layers = 2;
+  setting.model.width = 32;
+  setting.model.heads = 2;
+  setting.model.context = 12;
+  setting.model.dropout = 0.2;
+  setting.model.tie_embeddings = true;
+  setting.shapes = {.input_shape = {12}, .outputs = 50, .tokens = true};
+  setting.objective = ObjectiveKind::kTokens;
+  setting.step.micro_batches = 6;
+  expect_same_bits(setting, {2, 4});
+}
+
+TEST(TrainStep, ClippingLimitsTheUpdate) {
+  auto free = mlp_setting(2), clipped = mlp_setting(2);
+  free.steps = clipped.steps = 1;
+  free.step.optimizer = clipped.step.optimizer = {.kind = OptimizerKind::kSgd};
+  clipped.step.clip_norm = 1e-6;
+
+  const auto a = train(free, 1), b = train(clipped, 1);
+
+  EXPECT_EQ(a.norm, b.norm) << "the norm is that before clipping";
+  EXPECT_NE(a.digest, b.digest);
+}
+
+TEST(TrainStep, FastReductionGivesEachRankCountItsOwnBitsButTheSameLoss) {
+  auto setting = mlp_setting(8);
+  setting.step.reduction = Reduction::kFast;
+
+  const auto one = train(setting, 1), two = train(setting, 2);
+
+  EXPECT_NEAR(one.loss, two.loss, 1e-4);
+  EXPECT_EQ(train(setting, 2).digest, two.digest);
+}
+
+TEST(TrainStep, AnotherSeedGivesOtherBits) {
+  auto setting = mlp_setting(4);
+  const auto first = train(setting, 1);
+  setting.step.seed = 2;
+
+  EXPECT_NE(train(setting, 1).digest, first.digest);
+}
+
+TEST(TrainStep, EveryRankLearnsOfAStopRequest) {
+  const auto setting = mlp_setting(4);
+  comm::run_on_threads(3, [&](comm::Communicator& world) {
+    const auto topology = comm::discover_topology(world, comm::this_host(), 2);
+    const auto node = world.split(topology.node, topology.local_rank, "node");
+    static std::mutex construction;
+    std::shared_ptr<Model> model;
+    {
+      const std::lock_guard lock(construction);
+      model = models::make_model(setting.model, setting.shapes);
+    }
+    TrainStep train_step({world, *node, topology}, model,
+                         Objective(setting.objective, 0), setting.step);
+    auto index = train_step.micro_batch_range().begin;
+
+    const auto result = train_step(
+        0, [&] { return micro_batch(setting, 0, index++); }, world.rank() == 1 ? 1 : 0);
+
+    EXPECT_EQ(result.stop_requests, 1);
+  });
+}
+
+}  // namespace
+}  // namespace lockstep::trainer

@@ -1,0 +1,93 @@
+#include "trainer/state_files.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+constexpr std::uint64_t kFloat = sizeof(float);
+
+void describe(checkpoints::SafetensorsHeader& header, const std::vector<FlatTensor>& tensors,
+              const std::string& prefix, const std::string& dtype, std::uint64_t element_bytes,
+              std::uint64_t region_begin) {
+  for (const auto& tensor : tensors) {
+    const auto begin = region_begin + static_cast<std::uint64_t>(tensor.offset) * element_bytes;
+    header.tensors.push_back(
+        {.name = prefix + tensor.name,
+         .dtype = dtype,
+         .shape = tensor.shape,
+         .begin = begin,
+         .end = begin + static_cast<std::uint64_t>(tensor.count) * element_bytes});
+  }
+}
+
+std::span<std::byte> bytes_of(float* values, std::int64_t count) {
+  return std::as_writable_bytes(std::span(values, static_cast<std::size_t>(count)));
+}
+
+}  // namespace
+
+StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank, int local_rank,
+                       int local_size)
+    : local_rank_(local_rank), local_size_(local_size) {
+  auto& space = train_step.parameters();
+  const auto& layout = space.layout();
+  const auto flat_bytes = static_cast<std::uint64_t>(layout.flat_count()) * kFloat;
+  const auto constant_bytes = static_cast<std::uint64_t>(layout.constant_count) * kFloat;
+
+  checkpoints::SafetensorsHeader model;
+  describe(model, layout.parameters, "", "F32", kFloat, 0);
+  describe(model, layout.buffers, "", "F32", kFloat, 0);
+  describe(model, layout.constants, "", "F32", kFloat, flat_bytes);
+  describe(model, layout.counters, "", "I64", sizeof(std::int64_t), flat_bytes + constant_bytes);
+  model.metadata = {{"format", "pt"}};
+  files_.push_back({.name = kModelFile, .header = std::move(model)});
+
+  const auto names = state_names(train_step.options().optimizer);
+  const auto state_bytes = static_cast<std::uint64_t>(layout.parameter_count) * kFloat;
+  checkpoints::SafetensorsHeader optimizer;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    describe(optimizer, layout.parameters, names[i] + ".", "F32", kFloat, i * state_bytes);
+  }
+  optimizer.metadata = {{"format", "pt"}, {"step", std::to_string(steps_done)}};
+  files_.push_back({.name = kOptimizerFile, .header = std::move(optimizer)});
+
+  const auto own = train_step.own_blocks();
+  const auto is_own = [&](std::size_t block) {
+    return static_cast<std::int64_t>(block) >= own.begin &&
+           static_cast<std::int64_t>(block) < own.end;
+  };
+  const auto& blocks = train_step.blocks();
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    add(0, static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
+        bytes_of(space.memory().flat + blocks[i].begin, blocks[i].count()), is_own(i),
+        Loads::kShared);
+  }
+  if (layout.constant_count > 0) {
+    add(0, flat_bytes, bytes_of(space.memory().constants, layout.constant_count), rank == 0,
+        Loads::kShared);
+  }
+  if (layout.counter_count > 0) {
+    add(0, flat_bytes + constant_bytes, std::as_writable_bytes(std::span(space.counters())),
+        rank == 0, Loads::kEveryRank);
+  }
+  for (std::size_t name = 0; name < names.size(); ++name) {
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      if (blocks[i].begin >= layout.parameter_count) break;
+      add(1, name * state_bytes + static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
+          bytes_of(train_step.state_at(name, blocks[i].begin), blocks[i].count()), is_own(i),
+          Loads::kOwn);
+    }
+  }
+}
+
+void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory, bool owned,
+                     Loads loads) {
+  const auto index = static_cast<int>(extents_.size());
+  extents_.push_back({.file = file, .offset = offset, .length = memory.size()});
+  const LocalExtent local{.extent = index, .memory = memory};
+  if (owned) owned_.push_back(local);
+  const bool loaded = loads == Loads::kEveryRank || (loads == Loads::kOwn && owned) ||
+                      (loads == Loads::kShared && index % local_size_ == local_rank_);
+  if (loaded) loaded_.push_back(local);
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,132 @@
+#pragma once
+// One optimizer step, as a story: gradients of my micro-batches, their sum over all ranks, the
+// update of my slice, parameters for everybody. Used by Trainer. One rank, one thread.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "comm/gradient_exchange.hpp"
+#include "comm/node_memory.hpp"
+#include "comm/node_relay.hpp"
+#include "comm/topology.hpp"
+#include "trainer/objective.hpp"
+#include "trainer/optimizer.hpp"
+#include "trainer/parameter_space.hpp"
+#include "trainer/schedule.hpp"
+
+namespace lockstep::trainer {
+
+/// A micro-batch as tensors; they may be views of a buffer that lives until the next one.
+struct MicroBatch {
+  std::int64_t index = 0;  ///< among the step's micro-batches
+  torch::Tensor inputs;    ///< [micro_batch, ...] f32, or i64 for tokens
+  torch::Tensor targets;   ///< [micro_batch] i64, or f32 [micro_batch, ...] for regression
+};
+
+enum class Reduction {
+  kInvariant,  ///< one tree over micro-batches: bits do not depend on the rank count
+  kFast,       ///< each rank adds up its micro-batches in turn: the promise is off
+};
+
+struct TrainStepOptions {
+  std::int64_t micro_batches = 1;  ///< of a global batch
+  Reduction reduction = Reduction::kInvariant;
+  std::uint64_t seed = 1;
+  double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip
+  OptimizerOptions optimizer;
+  Schedule schedule;
+};
+
+/// What every rank knows after a step, the same bits everywhere.
+struct StepResult {
+  double loss = 0;            ///< mean over the global batch
+  double gradient_norm = 0;   ///< before clipping
+  double lr = 0;
+  int stop_requests = 0;      ///< the most that any rank had seen when it entered the step
+};
+
+/// Where the step's time went on this rank.
+struct StepTimes {
+  std::chrono::nanoseconds data{0}, forward{0}, backward{0}, exchange{0}, optimizer{0};
+};
+
+/// The group that trains together. All three must outlive their users.
+struct RankGroup {
+  comm::Communicator& world;
+  comm::Communicator& node;
+  const comm::Topology& topology;
+};
+
+class TrainStep {
+ public:
+  /// Allocates the state in node memory and binds the model to it. The first rank of each node
+  /// gives the initial values. Throws EnvironmentError when shared memory has too little room.
+  /// Collective.
+  TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective objective,
+            TrainStepOptions options);
+
+  /// Computes optimizer step `step` (0-based). `next` gives this rank's micro-batches in order.
+  /// `stop_requests` is shared with the other ranks. Collective.
+  StepResult operator()(std::int64_t step, const std::function<MicroBatch()>& next,
+                        int stop_requests);
+
+  const StepTimes& times() const { return times_; }
+  comm::LeafRange micro_batch_range() const { return range_; }
+  ParameterSpace& parameters() { return *space_; }
+  const std::vector<FlatRange>& blocks() const { return blocks_; }
+  /// Blocks whose optimizer state this rank holds.
+  FlatRange own_blocks() const { return shares_[static_cast<std::size_t>(group_.topology.rank)]; }
+  /// This rank's share of state buffer `name_index` (see state_names): pointer to flat element
+  /// `element`, which lies in an own parameter block.
+  float* state_at(std::size_t name_index, std::int64_t element);
+  const TrainStepOptions& options() const { return options_; }
+  /// Bytes of shared memory on this node.
+  std::size_t shared_bytes() const;
+  /// Passes when all ranks of the node have arrived. Collective over the node.
+  void node_barrier(std::string_view what);
+
+ private:
+  struct Table {
+    double* losses;                    // [micro_batches]
+    double* stop_requests;             // [world_size]
+    double* block_squares;             // [blocks]
+    std::span<std::byte> bytes;        // all of it
+    std::span<std::byte> square_bytes;  // block_squares alone
+  };
+
+  void compute_gradients(std::int64_t step, const std::function<MicroBatch()>& next, Table& table);
+  void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
+                       Contribution contribution, Table& table);
+  void update(std::int64_t step, double lr, Table& table);
+  void update_range(std::int64_t step, double lr, float scale, FlatRange range,
+                    const float* gradients);
+  double norm_of(const Table& table) const;
+  Table table_of(std::int64_t step);
+
+  RankGroup group_;
+  TrainStepOptions options_;
+  Objective objective_;
+  Optimizer optimizer_;
+  comm::NodeRelay relay_;
+  comm::LeafRange range_;                // of this rank's micro-batches
+  std::vector<FlatRange> blocks_;
+  std::vector<FlatRange> shares_;        // block indices, one a rank
+  std::vector<comm::ByteRange> losses_of_rank_, stops_of_rank_, squares_of_rank_, flat_of_rank_;
+  std::unique_ptr<comm::NodeMemory> memory_;
+  std::unique_ptr<comm::GradientExchange> exchange_;
+  std::unique_ptr<ParameterSpace> space_;
+  std::vector<std::vector<float>> fold_buffers_;  // deeper levels of the fold in this rank
+  std::vector<float> summed_;                     // own slice, when clipping needs it twice
+  std::vector<float*> states_;                    // element 0 of each flat state buffer
+  std::byte* tables_ = nullptr;
+  std::size_t table_bytes_ = 0;
+  at::Generator generator_;
+  StepTimes times_;
+};
+
+}  // namespace lockstep::trainer
