@@ -62,6 +62,7 @@ class ThreadCommunicator final : public Communicator {
   void do_barrier(const Operation& operation) override {
     Lock lock(group_->family->mutex);
     meet(lock, operation, {});
+    rendezvous(lock, operation);  // nobody leaves while another still compares
   }
 
   void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) override {
