@@ -1,7 +1,7 @@
 #include "base/clock.hpp"
 
-#include <ctime>
 #include <cstdio>
+#include <ctime>
 #include <thread>
 
 namespace lockstep::base {
@@ -22,13 +22,15 @@ Clock& Clock::system() {
 }
 
 std::string format_utc(Clock::Duration wall) {
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(wall).count();
-  const std::time_t seconds = milliseconds / 1000;
+  const auto milliseconds = std::chrono::floor<std::chrono::milliseconds>(wall);
+  const auto whole_seconds = std::chrono::floor<std::chrono::seconds>(milliseconds);
+  const std::time_t seconds = whole_seconds.count();
   std::tm parts{};
   gmtime_r(&seconds, &parts);
   char text[40];
   const auto length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + length, sizeof text - length, ".%03dZ", static_cast<int>(milliseconds % 1000));
+  std::snprintf(text + length, sizeof text - length, ".%03dZ",
+                static_cast<int>((milliseconds - whole_seconds).count()));
   return text;
 }
 

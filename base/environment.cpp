@@ -3,9 +3,11 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
+#include <thread>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -70,7 +72,9 @@ LaunchedAs launched_as(const std::map<std::string, std::string>& variables) {
     return {.launcher = names.launcher,
             .rank = number_of(variables, names.rank, 0),
             .world_size = number_of(variables, names.world_size, 0),
-            .local_rank = number_of(variables, names.local_rank, 0)};
+            // srun --mpi=pmi2 sets PMI_RANK but leaves the local rank to Slurm's own variable.
+            .local_rank =
+                number_of(variables, names.local_rank, number_of(variables, "SLURM_LOCALID", 0))};
   }
   return {};
 }
@@ -84,7 +88,10 @@ std::string host_name() {
 int available_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  // Refused where the kernel knows more cores than cpu_set_t has bits.
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) {
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }
   return CPU_COUNT(&set);
 }
 

@@ -14,7 +14,8 @@ const char* describe(ExitCode code) {
     case ExitCode::kGate: return "a gate failed (evaluate --min, compare --assert, verify, drill)";
     case ExitCode::kRestarts: return "restart budget spent, or no progress between restarts";
     case ExitCode::kStopped: return "stopped on request with the state saved: run me again";
-    case ExitCode::kWallLimit: return "own wall-clock limit reached before the state could be saved";
+    case ExitCode::kWallLimit:
+      return "own wall-clock limit reached before the state could be saved";
     case ExitCode::kInterrupted: return "SIGINT before the state could be saved";
     case ExitCode::kTerminated: return "SIGTERM before the state could be saved";
   }

@@ -31,15 +31,16 @@ const char* advice(int number) {
 }
 
 [[noreturn]] void fail(const std::string& what, const std::string& path, int number) {
-  throw IoError(what + " " + quote(path) + " failed (" + std::strerror(number) + "); " +
-                    advice(number),
-                number);
+  throw IoError(
+      what + " " + quote(path) + " failed (" + std::strerror(number) + "); " + advice(number),
+      number);
 }
 
 /// Owns one descriptor.
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags) : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
+  Descriptor(const std::string& path, int flags)
+      : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (value_ < 0) fail("opening", path, errno);
   }
   ~Descriptor() { ::close(value_); }
@@ -67,8 +68,8 @@ class PosixFile final : public WritableFile {
 
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes) override {
     while (!bytes.empty()) {
-      const auto written = ::pwrite(descriptor_.get(), bytes.data(), bytes.size(),
-                                    static_cast<off_t>(offset));
+      const auto written =
+          ::pwrite(descriptor_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
       if (written < 0) {
         if (errno == EINTR) continue;
         fail("writing", path_, errno);
@@ -110,8 +111,7 @@ class PosixFileSystem final : public FileSystem {
     return std::make_unique<PosixFile>(path, mode);
   }
 
-  void read_at(const std::string& path, std::uint64_t offset,
-               std::span<std::byte> bytes) override {
+  void read_at(const std::string& path, std::uint64_t offset, std::span<std::byte> bytes) override {
     const Descriptor descriptor(path, O_RDONLY);
     while (!bytes.empty()) {
       const auto got =
@@ -209,13 +209,21 @@ std::string FileSystem::read_text(const std::string& path) {
 }
 
 void FileSystem::write_atomically(const std::string& path, std::string_view text) {
-  const std::string fresh = path + ".tmp-" + std::to_string(::getpid());
-  {
+  // Thread ids are unique on a machine, so no two writers share a temporary file.
+  const std::string fresh = path + ".tmp-" + std::to_string(::gettid());
+  try {
     const auto file = open(fresh, OpenMode::kCreate);
     file->append(text);
     file->sync();
+    rename(fresh, path);
+  } catch (...) {
+    try {
+      remove_all(fresh);
+    } catch (const IoError&) {
+      // The first failure is the one to report.
+    }
+    throw;
   }
-  rename(fresh, path);
   sync_directory(parent_path(path));
 }
 

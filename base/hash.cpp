@@ -3,6 +3,9 @@
 #include <openssl/evp.h>
 #include <xxhash.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/error.hpp"
 
 namespace lockstep::base {
@@ -15,8 +18,9 @@ struct Sha256::State {
   State& operator=(const State&) = delete;
   void restart() {
     if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) {
-      throw EnvironmentError("SHA-256 is not available (OpenSSL refused it); check the OpenSSL "
-                             "configuration of this machine");
+      throw EnvironmentError(
+          "SHA-256 is not available (OpenSSL refused it); check the OpenSSL "
+          "configuration of this machine");
     }
   }
 };

@@ -13,10 +13,10 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 struct LogOptions {
   LogLevel terminal_level = LogLevel::kInfo;  ///< what reaches standard error; files get all
-  std::string prefix;                         ///< before each terminal line, e.g. `rank 3: `
-  std::string json_path;                      ///< file that gets one JSON object a line, or empty
+  std::string prefix{};                       ///< before each terminal line, e.g. `rank 3: `
+  std::string json_path{};                    ///< file that gets one JSON object a line, or empty
   int rank = 0;
-  std::string host;
+  std::string host{};
 };
 
 class Log {

@@ -48,12 +48,15 @@ std::optional<std::string> nearest_name(std::string_view word,
 
 std::string format_duration(std::chrono::nanoseconds duration) {
   const auto count = duration.count();
-  if (count < 0) return "-" + format_duration(-duration);
+  if (count < 0) {
+    // The least number has no positive twin.
+    return "-" + format_duration(duration == duration.min() ? duration.max() : -duration);
+  }
   char text[48];
   const double seconds = static_cast<double>(count) * 1e-9;
   if (count < 1'000) {
     std::snprintf(text, sizeof text, "%dns", static_cast<int>(count));
-  } else if (seconds < 1e-3) {
+  } else if (seconds < 999.5e-6) {
     return with_decimal(seconds * 1e6, "us");
   } else if (seconds < 0.9995) {
     return with_decimal(seconds * 1e3, "ms");
@@ -81,7 +84,8 @@ std::string format_bytes(std::uint64_t bytes) {
     ++unit;
   }
   char text[48];
-  const bool whole = value >= 99.95 || value == static_cast<double>(static_cast<std::uint64_t>(value));
+  const bool whole =
+      value >= 99.95 || value == static_cast<double>(static_cast<std::uint64_t>(value));
   std::snprintf(text, sizeof text, whole ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
   return text;
 }

@@ -25,7 +25,7 @@ std::string format_bytes(std::uint64_t bytes);
 /// `1,234,567`.
 std::string format_count(std::uint64_t count);
 
-/// `950`, `8.4k`, `1.2M`: three significant digits.
+/// `950`, `8.4k`, `12k`, `1.2M`: one decimal below ten.
 std::string format_rate(double per_second);
 
 /// `'text'`, with control characters escaped.
