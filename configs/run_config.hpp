@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "configs/knob.hpp"
+
 namespace lockstep::configs {
 
 struct ModelConfig {
@@ -21,7 +23,40 @@ struct ModelConfig {
   std::int64_t context = 128;
   double dropout = 0.1;
   bool tie_embeddings = false;
+
+  bool operator==(const ModelConfig&) const = default;
 };
+
+template <class V, MaybeConst<ModelConfig> C>
+void describe(V& v, C& c) {
+  v.knob("name", c.name,
+         {.effect = "which network is trained", .names = {"mlp", "cnn", "resnet18", "gpt"}});
+  v.knob("classes", c.classes,
+         {.effect = "outputs of a classifier; 0 takes it from the data", .least = 0, .most = 1e9});
+  v.knob("hidden", c.hidden,
+         {.effect = "mlp: width of each hidden layer; cnn: width of the dense layer (128 when "
+                    "empty)",
+          .unit = "units",
+          .least = 1,
+          .most = 1e9});
+  v.knob("activation", c.activation,
+         {.effect = "mlp: what follows each hidden layer", .names = {"relu", "gelu", "tanh"}});
+  v.knob("channels", c.channels,
+         {.effect = "cnn and resnet18: channels of each stage (the model's own when empty)",
+          .least = 1,
+          .most = 1e9});
+  v.knob("layers", c.layers, {.effect = "gpt: transformer blocks", .least = 1, .most = 10000});
+  v.knob("width", c.width,
+         {.effect = "gpt: embedding width, a multiple of heads", .least = 1, .most = 1e9});
+  v.knob("heads", c.heads, {.effect = "gpt: attention heads", .least = 1, .most = 1e6});
+  v.knob(
+      "context", c.context,
+      {.effect = "gpt: length of a window of tokens", .unit = "tokens", .least = 1, .most = 1e9});
+  v.knob("dropout", c.dropout,
+         {.effect = "gpt: part of the activations dropped while training", .least = 0, .below = 1});
+  v.knob("tie_embeddings", c.tie_embeddings,
+         {.effect = "gpt: one matrix for the input embedding and the output layer"});
+}
 
 struct DataConfig {
   std::string train;
@@ -34,7 +69,33 @@ struct DataConfig {
   std::vector<double> mean;
   std::vector<double> std;
   std::int64_t queue_depth = 4;
+
+  bool operator==(const DataConfig&) const = default;
 };
+
+template <class V, MaybeConst<DataConfig> C>
+void describe(V& v, C& c) {
+  v.knob("train", c.train,
+         {.effect = "HDF5 file of the training samples; required", .affects = Affects::kData});
+  v.knob("test", c.test,
+         {.effect = "HDF5 file of the evaluation samples; empty = no evaluation",
+          .affects = Affects::kData});
+  v.knob("inputs", c.inputs, {.effect = "dataset of the inputs, one sample a row"});
+  v.knob("targets", c.targets, {.effect = "dataset of the targets; integers are classes"});
+  v.knob("tokens", c.tokens, {.effect = "gpt: dataset of the tokens, one long row"});
+  v.knob("shuffle", c.shuffle,
+         {.effect = "a new order of the training samples each epoch, keyed by train.seed"});
+  v.knob("scale", c.scale,
+         {.effect = "factor on each input; 0 = 1/255 for bytes, 1 for everything else"});
+  v.knob("mean", c.mean, {.effect = "subtracted after scaling: one number, or one a channel"});
+  v.knob("std", c.std,
+         {.effect = "divided by after the mean: one number, or one a channel", .above = 0});
+  v.knob("queue_depth", c.queue_depth,
+         {.effect = "micro-batches read ahead on each rank",
+          .affects = Affects::kExecution,
+          .least = 1,
+          .most = 4096});
+}
 
 struct OptimizerConfig {
   std::string name = "adamw";
@@ -44,7 +105,25 @@ struct OptimizerConfig {
   double weight_decay = 0.0;
   std::vector<double> betas = {0.9, 0.999};
   double eps = 1e-8;
+
+  bool operator==(const OptimizerConfig&) const = default;
 };
+
+template <class V, MaybeConst<OptimizerConfig> C>
+void describe(V& v, C& c) {
+  v.knob("name", c.name, {.effect = "update rule", .names = {"sgd", "adam", "adamw"}});
+  v.knob("lr", c.lr, {.effect = "learning rate before the schedule", .above = 0});
+  v.knob("momentum", c.momentum,
+         {.effect = "sgd: part of the last update kept", .least = 0, .below = 1});
+  v.knob("nesterov", c.nesterov, {.effect = "sgd: look ahead along the momentum"});
+  v.knob("weight_decay", c.weight_decay,
+         {.effect = "pull of each parameter to zero (adamw: apart from the gradient)", .least = 0});
+  v.knob("betas", c.betas,
+         {.effect = "adam and adamw: part of the running mean and mean square kept",
+          .least = 0,
+          .below = 1});
+  v.knob("eps", c.eps, {.effect = "adam and adamw: added to the divisor", .above = 0});
+}
 
 struct ScheduleConfig {
   std::string name = "constant";
@@ -52,7 +131,24 @@ struct ScheduleConfig {
   double min_lr_ratio = 0.0;
   std::int64_t step_size = 0;
   double gamma = 0.1;
+
+  bool operator==(const ScheduleConfig&) const = default;
 };
+
+template <class V, MaybeConst<ScheduleConfig> C>
+void describe(V& v, C& c) {
+  v.knob(
+      "name", c.name,
+      {.effect = "course of the learning rate", .names = {"constant", "cosine", "linear", "step"}});
+  v.knob("warmup_steps", c.warmup_steps,
+         {.effect = "linear rise of the learning rate at the start", .unit = "steps", .least = 0});
+  v.knob("min_lr_ratio", c.min_lr_ratio,
+         {.effect = "cosine and linear: where they end, as a part of lr", .least = 0, .most = 1});
+  v.knob("step_size", c.step_size,
+         {.effect = "step: distance between two drops", .unit = "steps", .least = 0});
+  v.knob("gamma", c.gamma,
+         {.effect = "step: factor on the learning rate at each drop", .above = 0, .most = 1});
+}
 
 struct TrainConfig {
   std::int64_t epochs = 0;
@@ -66,25 +162,122 @@ struct TrainConfig {
   double clip_norm = 0.0;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
+
+  bool operator==(const TrainConfig&) const = default;
 };
+
+template <class V, MaybeConst<TrainConfig> C>
+void describe(V& v, C& c) {
+  v.knob("epochs", c.epochs,
+         {.effect = "passes over the training data; give this or steps", .least = 0, .most = 1e9});
+  v.knob("steps", c.steps,
+         {.effect = "optimizer steps; give this or epochs", .unit = "steps", .least = 0});
+  v.knob("global_batch", c.global_batch,
+         {.effect = "samples that make one optimizer step; required",
+          .unit = "samples",
+          .least = 1,
+          .most = 1e9});
+  v.knob("micro_batch", c.micro_batch,
+         {.effect = "samples of one forward and backward, a divisor of global_batch; 0 = one "
+                    "micro-batch a rank, which gives up the promise",
+          .unit = "samples",
+          .least = 0,
+          .most = 1e9});
+  v.knob("seed", c.seed, {.effect = "key of every random number of the run", .least = 0});
+  v.knob("reduction", c.reduction,
+         {.effect = "how gradients are summed: invariant = the same bits on any number of ranks, "
+                    "fast = without that promise",
+          .names = {"invariant", "fast"}});
+  v.knob("loss", c.loss,
+         {.effect = "what is minimised; auto = cross_entropy for integer targets, else mse",
+          .names = {"auto", "cross_entropy", "mse"}});
+  v.knob("label_smoothing", c.label_smoothing,
+         {.effect = "cross_entropy: part of each target spread over all classes",
+          .least = 0,
+          .below = 1});
+  v.knob("clip_norm", c.clip_norm,
+         {.effect = "largest global norm of the gradient; 0 = no clipping", .least = 0});
+  v.section("optimizer", c.optimizer, "how parameters are updated");
+  v.section("schedule", c.schedule, "how the learning rate moves");
+}
 
 struct EvaluateConfig {
   std::int64_t every_epochs = 1;
   std::int64_t every_steps = 0;
   std::int64_t batch = 256;
+
+  bool operator==(const EvaluateConfig&) const = default;
 };
+
+template <class V, MaybeConst<EvaluateConfig> C>
+void describe(V& v, C& c) {
+  v.knob("every_epochs", c.every_epochs,
+         {.effect = "evaluate after so many epochs; 0 = not by epochs",
+          .unit = "epochs",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("every_steps", c.every_steps,
+         {.effect = "evaluate after so many steps; 0 = not by steps",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("batch", c.batch,
+         {.effect = "samples of one forward pass when evaluating and predicting",
+          .unit = "samples",
+          .affects = Affects::kExecution,
+          .least = 1,
+          .most = 1e9});
+}
 
 struct CheckpointConfig {
   std::int64_t every_steps = 0;
   std::int64_t every_epochs = 1;
   std::int64_t keep = 3;
   std::string best = "auto";
+
+  bool operator==(const CheckpointConfig&) const = default;
 };
+
+template <class V, MaybeConst<CheckpointConfig> C>
+void describe(V& v, C& c) {
+  v.knob("every_steps", c.every_steps,
+         {.effect = "save after so many steps; 0 = not by steps",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("every_epochs", c.every_epochs,
+         {.effect = "save after so many epochs; 0 = not by epochs",
+          .unit = "epochs",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("keep", c.keep,
+         {.effect = "newest checkpoints that stay; the best one stays besides",
+          .affects = Affects::kExecution,
+          .least = 1,
+          .most = 1e6});
+  v.knob("best", c.best,
+         {.effect = "metric that says which checkpoint is best; auto = accuracy for classes, "
+                    "else loss; none = keep no best one",
+          .affects = Affects::kExecution,
+          .names = {"auto", "none", "loss", "accuracy", "perplexity", "mae"}});
+}
 
 struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
+
+  bool operator==(const ComputeConfig&) const = default;
 };
+
+template <class V, MaybeConst<ComputeConfig> C>
+void describe(V& v, C& c) {
+  v.knob(
+      "threads", c.threads,
+      {.effect = "threads of one micro-batch's arithmetic on the CPU", .least = 1, .most = 4096});
+  v.knob("device", c.device,
+         {.effect = "where a rank computes; auto = a GPU when there is one",
+          .names = {"auto", "cpu", "cuda"}});
+}
 
 struct LaunchConfig {
   std::int64_t ranks = 1;
@@ -92,18 +285,82 @@ struct LaunchConfig {
   std::vector<std::string> hosts;
   double deadline_seconds = 300;
   std::int64_t ranks_per_node = 0;
+
+  bool operator==(const LaunchConfig&) const = default;
 };
+
+template <class V, MaybeConst<LaunchConfig> C>
+void describe(V& v, C& c) {
+  v.knob("ranks", c.ranks,
+         {.effect = "processes that share the work",
+          .affects = Affects::kExecution,
+          .least = 1,
+          .most = 1e6});
+  v.knob("launcher", c.launcher,
+         {.effect = "what starts the ranks; auto = srun inside a Slurm job, local for one rank, "
+                    "else mpirun",
+          .affects = Affects::kExecution,
+          .names = {"auto", "local", "mpirun", "srun"}});
+  v.knob("hosts", c.hosts,
+         {.effect = "hosts with their slots (`a:4`); empty = this host",
+          .affects = Affects::kExecution});
+  v.knob("deadline_seconds", c.deadline_seconds,
+         {.effect = "longest wait of a rank for the others before the run is brought down",
+          .unit = "s",
+          .affects = Affects::kExecution,
+          .above = 0,
+          .most = 1e7});
+  v.knob("ranks_per_node", c.ranks_per_node,
+         {.effect = "ranks on each host; 0 = as many as its slots",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e6});
+}
 
 struct RunSection {
   std::string name;
   std::string directory = "runs";
+
+  bool operator==(const RunSection&) const = default;
 };
+
+template <class V, MaybeConst<RunSection> C>
+void describe(V& v, C& c) {
+  v.knob(
+      "name", c.name,
+      {.effect = "name of the run's directory; empty = two words", .affects = Affects::kExecution});
+  v.knob("directory", c.directory,
+         {.effect = "where run directories are made", .affects = Affects::kExecution});
+}
 
 struct LogConfig {
   std::int64_t digest_every_steps = 0;
   std::int64_t metrics_every_steps = 1;
   double progress_seconds = 5;
+
+  bool operator==(const LogConfig&) const = default;
 };
+
+template <class V, MaybeConst<LogConfig> C>
+void describe(V& v, C& c) {
+  v.knob("digest_every_steps", c.digest_every_steps,
+         {.effect = "take the state digest into the ledger after so many steps; 0 = only at "
+                    "checkpoints and the end",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("metrics_every_steps", c.metrics_every_steps,
+         {.effect = "write metrics after so many steps; 0 = only evaluations",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("progress_seconds", c.progress_seconds,
+         {.effect = "time between two progress lines where there is no terminal",
+          .unit = "s",
+          .affects = Affects::kExecution,
+          .above = 0,
+          .most = 1e7});
+}
 
 struct RunConfig {
   ModelConfig model;
@@ -115,6 +372,21 @@ struct RunConfig {
   LaunchConfig launch;
   RunSection run;
   LogConfig log;
+
+  bool operator==(const RunConfig&) const = default;
 };
+
+template <class V, MaybeConst<RunConfig> C>
+void describe(V& v, C& c) {
+  v.section("model", c.model, "what is trained");
+  v.section("data", c.data, "what it is trained on");
+  v.section("train", c.train, "how it is trained");
+  v.section("evaluate", c.evaluate, "when and how it is evaluated");
+  v.section("checkpoint", c.checkpoint, "when its state is saved");
+  v.section("compute", c.compute, "what one rank computes with");
+  v.section("launch", c.launch, "how ranks are started");
+  v.section("run", c.run, "where the run is kept");
+  v.section("log", c.log, "what is written down on the way");
+}
 
 }  // namespace lockstep::configs
