@@ -1,8 +1,8 @@
 # Imported targets for LibTorch without find_package(Torch), which insists on a CUDA toolkit
 # wherever the wheel was built with CUDA.
 #
-#   lockstep_libtorch        CPU half (c10, torch_cpu): what the worker links
-#   lockstep_libtorch_cuda   CUDA half and the wheel's NCCL and CUDA runtime, for the GPU module
+#   lockstep::libtorch        CPU half (c10, torch_cpu): what the worker links
+#   lockstep::libtorch_cuda   CUDA half and the wheel's NCCL and CUDA runtime, for the GPU module
 #
 # Found in LOCKSTEP_TORCH_ROOT (a folder with include/ and lib/), then in CMAKE_PREFIX_PATH, then
 # in the wheel that bootstrap.sh unpacks.
@@ -41,25 +41,25 @@ foreach(part cu13/lib nccl/lib cudnn/lib cusparselt/lib nvshmem/lib)
   endif()
 endforeach()
 
-add_library(lockstep_libtorch INTERFACE)
-add_library(lockstep::libtorch ALIAS lockstep_libtorch)
-target_include_directories(lockstep_libtorch SYSTEM INTERFACE
+# Imported, so that the exported trainer refers to it by name and the installed package, which
+# reads this file too, makes it anew from the LibTorch of the consumer's machine.
+add_library(lockstep::libtorch INTERFACE IMPORTED GLOBAL)
+target_include_directories(lockstep::libtorch SYSTEM INTERFACE
   ${torch_root}/include ${torch_root}/include/torch/csrc/api/include)
-target_link_libraries(lockstep_libtorch INTERFACE
+target_link_libraries(lockstep::libtorch INTERFACE
   ${torch_root}/lib/libtorch_cpu.so ${torch_root}/lib/libc10.so)
 foreach(directory ${nvidia_library_dirs})
-  target_link_options(lockstep_libtorch INTERFACE LINKER:-rpath-link,${directory})
+  target_link_options(lockstep::libtorch INTERFACE LINKER:-rpath-link,${directory})
 endforeach()
 
 if(EXISTS ${torch_root}/lib/libtorch_cuda.so)
-  add_library(lockstep_libtorch_cuda INTERFACE)
-  add_library(lockstep::libtorch_cuda ALIAS lockstep_libtorch_cuda)
-  target_link_libraries(lockstep_libtorch_cuda INTERFACE lockstep_libtorch
+  add_library(lockstep::libtorch_cuda INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(lockstep::libtorch_cuda INTERFACE lockstep::libtorch
     LINKER:--no-as-needed,${torch_root}/lib/libtorch_cuda.so,${torch_root}/lib/libc10_cuda.so,--as-needed)
   if(EXISTS ${nvidia_root}/nccl/lib/libnccl.so.2)
-    target_link_libraries(lockstep_libtorch_cuda INTERFACE
+    target_link_libraries(lockstep::libtorch_cuda INTERFACE
       ${nvidia_root}/nccl/lib/libnccl.so.2 ${nvidia_root}/cu13/lib/libcudart.so.13)
-    target_include_directories(lockstep_libtorch_cuda SYSTEM INTERFACE
+    target_include_directories(lockstep::libtorch_cuda SYSTEM INTERFACE
       ${nvidia_root}/nccl/include ${nvidia_root}/cu13/include)
   endif()
 endif()

@@ -14,6 +14,8 @@ target_compile_options(lockstep_flags INTERFACE
 function(lockstep_floor name)
   cmake_parse_arguments(arg "" "" "SOURCES;HEADERS;PUBLIC;PRIVATE" ${ARGN})
   set(target lockstep_${name})
+  # Interface targets of the build alone: an installed floor must not ask for them.
+  list(TRANSFORM arg_PRIVATE REPLACE "^lockstep_(cli11|build_id)$" "$<BUILD_INTERFACE:\\0>")
   add_library(${target} STATIC ${arg_SOURCES})
   add_library(lockstep::${name} ALIAS ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})

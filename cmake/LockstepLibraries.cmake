@@ -1,0 +1,13 @@
+# The libraries that the floors link, each as one target. Read by the build and by the installed
+# package, so that both see the same names.
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(nlohmann_json REQUIRED)
+find_package(fmt REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(fyaml REQUIRED IMPORTED_TARGET libfyaml)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+# The serial library by its own pkg-config name: a parallel HDF5 beside it is not taken by accident.
+pkg_check_modules(hdf5_serial REQUIRED IMPORTED_TARGET hdf5-serial)
+find_package(MPI REQUIRED COMPONENTS C)
