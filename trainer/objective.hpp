@@ -20,7 +20,7 @@ struct MetricSums {
   double correct = 0;
   double absolute_error = 0;
 };
-inline constexpr int kMetricColumns = 4;
+
 
 class Objective {
  public:

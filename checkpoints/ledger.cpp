@@ -1,0 +1,146 @@
+#include "checkpoints/ledger.hpp"
+
+#include <bit>
+#include <charconv>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "checkpoints/json_lines.hpp"
+
+namespace lockstep::checkpoints {
+namespace {
+
+// Do not change: part of the format, see FORMAT.md.
+const std::string kFirstHash(64, '0');
+
+std::string bits_of(double value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx",
+                static_cast<unsigned long long>(std::bit_cast<std::uint64_t>(value)));
+  return text;
+}
+
+double from_bits(const std::string& text) {
+  std::uint64_t bits = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), bits, 16);
+  if (code != std::errc{} || end != text.data() + text.size()) {
+    throw base::CheckpointError("number bits " + base::quote(text) + " are not hexadecimal");
+  }
+  return std::bit_cast<double>(bits);
+}
+
+std::string line_of(const LedgerEntry& entry, const std::string& previous) {
+  // The numbers are for people (JSON has no NaN); the bits are what counts.
+  nlohmann::ordered_json json;
+  json["step"] = entry.step;
+  json["epoch"] = entry.epoch;
+  json["samples"] = entry.samples;
+  json["loss"] = entry.loss;
+  json["loss_bits"] = bits_of(entry.loss);
+  json["gradient_norm"] = entry.gradient_norm;
+  json["gradient_norm_bits"] = bits_of(entry.gradient_norm);
+  json["lr"] = entry.lr;
+  json["lr_bits"] = bits_of(entry.lr);
+  json["world_size"] = entry.world_size;
+  if (!entry.state_digest.empty()) json["state_digest"] = entry.state_digest;
+  json["prev"] = previous;
+  return json.dump();
+}
+
+LedgerEntry entry_of(const nlohmann::json& json) {
+  return {.step = json.at("step").get<std::int64_t>(),
+          .epoch = json.at("epoch").get<std::int64_t>(),
+          .samples = json.at("samples").get<std::string>(),
+          .loss = from_bits(json.at("loss_bits").get<std::string>()),
+          .gradient_norm = from_bits(json.at("gradient_norm_bits").get<std::string>()),
+          .lr = from_bits(json.at("lr_bits").get<std::string>()),
+          .world_size = json.at("world_size").get<int>(),
+          .state_digest = json.value("state_digest", "")};
+}
+
+}  // namespace
+
+LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
+                           std::int64_t steps_done)
+    : last_hash_(kFirstHash) {
+  std::string text;
+  if (files.file_size(path)) text = files.read_text(path);
+  std::size_t kept = 0;
+  for (const auto& line : whole_lines(text)) {
+    if (last_step_ == steps_done) break;
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const bool follows = json.is_object() && json.value("prev", "") == last_hash_ &&
+                         json.value("step", std::int64_t{-1}) == last_step_ + 1;
+    if (!follows) break;
+    last_hash_ = base::sha256_hex(line);
+    ++last_step_;
+    kept += line.size() + 1;
+  }
+  if (last_step_ != steps_done) {
+    throw base::CheckpointError(
+        "ledger " + base::quote(path) + " is whole up to step " + std::to_string(last_step_) +
+        ", the checkpoint is of step " + std::to_string(steps_done) +
+        " (lines are missing or changed); run 'lockstep verify', or resume an older checkpoint");
+  }
+  if (kept < text.size()) {
+    const auto superseded =
+        base::join_path(base::parent_path(path), "ledger.superseded.jsonl");
+    auto rest = text.substr(kept);
+    if (rest.back() != '\n') rest += '\n';
+    const auto aside = files.open(superseded, base::OpenMode::kAppend);
+    aside->append(rest);
+    aside->sync();
+    files.write_atomically(path, text.substr(0, kept));
+  }
+  file_ = files.open(path, base::OpenMode::kAppend);
+}
+
+void LedgerWriter::append(const LedgerEntry& entry) {
+  LOCKSTEP_EXPECT(entry.step == last_step_ + 1, "a ledger line out of order");
+  const auto line = line_of(entry, last_hash_);
+  file_->append(line + "\n");
+  last_hash_ = base::sha256_hex(line);
+  last_step_ = entry.step;
+}
+
+void LedgerWriter::sync() { file_->sync(); }
+
+LedgerCheck read_ledger(base::FileSystem& files, const std::string& path) {
+  if (!files.file_size(path)) {
+    throw base::CheckpointError("ledger " + base::quote(path) +
+                                " does not exist (the run never started a step, or it was "
+                                "removed); see 'lockstep show'");
+  }
+  LedgerCheck check;
+  std::string hash = kFirstHash;
+  std::int64_t number = 0;
+  for (const auto& line : whole_lines(files.read_text(path))) {
+    ++number;
+    const auto place = "line " + std::to_string(number);
+    LedgerEntry entry;
+    try {
+      const auto json = nlohmann::json::parse(line);
+      if (json.at("prev") != hash) {
+        check.problem = place + " does not follow from the line before (one of them was changed)";
+        return check;
+      }
+      entry = entry_of(json);
+    } catch (const std::exception& error) {
+      check.problem = place + " does not parse: " + error.what();
+      return check;
+    }
+    if (entry.step != number) {
+      check.problem = place + " is of step " + std::to_string(entry.step) +
+                      " (a step was repeated or skipped)";
+      return check;
+    }
+    check.entries.push_back(std::move(entry));
+    hash = base::sha256_hex(line);
+  }
+  return check;
+}
+
+}  // namespace lockstep::checkpoints

@@ -1,0 +1,54 @@
+#pragma once
+// The ledger of a run: one line a step, each carrying the hash of the line before, so that nothing
+// can be repeated, skipped or changed unseen. Written by one rank, one thread. Format: FORMAT.md.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file_system.hpp"
+
+namespace lockstep::checkpoints {
+
+struct LedgerEntry {
+  std::int64_t step = 0;   ///< finished optimizer steps, from 1
+  std::int64_t epoch = 0;  ///< of the step's samples, from 0
+  std::string samples;     ///< digest of which samples the step used
+  double loss = 0;
+  double gradient_norm = 0;
+  double lr = 0;
+  int world_size = 1;
+  std::string state_digest;  ///< empty where none was taken
+  bool operator==(const LedgerEntry&) const = default;
+};
+
+class LedgerWriter {
+ public:
+  /// Goes on after step `steps_done`: later lines of an attempt that was cut off move to
+  /// `ledger.superseded.jsonl` beside the ledger, a torn last line with them. Throws
+  /// CheckpointError when the lines up to `steps_done` are not all there or their chain is broken.
+  LedgerWriter(base::FileSystem& files, const std::string& path, std::int64_t steps_done);
+
+  /// `entry.step` must follow the last one.
+  void append(const LedgerEntry& entry);
+  /// Makes all lines so far durable.
+  void sync();
+
+ private:
+  std::unique_ptr<base::WritableFile> file_;
+  std::string last_hash_;
+  std::int64_t last_step_ = 0;
+};
+
+struct LedgerCheck {
+  std::vector<LedgerEntry> entries;  ///< up to the first problem
+  std::string problem;               ///< empty = every line follows from the one before
+};
+
+/// Reads and checks the chain: hashes, order, no step repeated, none skipped. A torn last line is
+/// no problem. Throws CheckpointError when there is no ledger.
+LedgerCheck read_ledger(base::FileSystem& files, const std::string& path);
+
+}  // namespace lockstep::checkpoints

@@ -1,0 +1,124 @@
+#include "checkpoints/registry.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "checkpoints/checkpoint_store.hpp"
+#include "checkpoints/ledger.hpp"
+
+namespace lockstep::checkpoints {
+namespace {
+
+void verify_ledger(base::FileSystem& files, const RunDirectory& run, Verification& result,
+                   std::vector<LedgerEntry>& entries) {
+  auto check = read_ledger(files, run.ledger_path());
+  entries = std::move(check.entries);
+  if (check.problem.empty()) {
+    result.lines.push_back("ledger: " + base::format_count(entries.size()) +
+                           " steps, chain whole, 0 repeated, 0 skipped");
+  } else {
+    result.good = false;
+    result.lines.push_back("ledger: BROKEN after step " + std::to_string(entries.size()) + ": " +
+                           check.problem);
+  }
+}
+
+void verify_checkpoint(base::FileSystem& files, const std::string& directory,
+                       const std::vector<LedgerEntry>& entries, Verification& result) {
+  CheckpointStore store(files, directory);
+  std::vector<std::string> names;
+  for (const auto& name : files.list(directory)) {
+    if (name.starts_with("step-")) names.push_back(name);
+  }
+  if (names.empty()) {
+    result.lines.emplace_back("checkpoints: none");
+    return;
+  }
+  std::ranges::sort(names);
+  const auto manifest = store.open(base::join_path(directory, names.back()));
+  store.verify(manifest);
+  result.lines.push_back("checkpoint " + names.back() + ": " +
+                         std::to_string(manifest.extents.size()) +
+                         " extents right, state digest " + manifest.state_digest.substr(0, 12));
+  const auto step = static_cast<std::size_t>(manifest.info.step);
+  if (step > entries.size()) {
+    result.good = false;
+    result.lines.push_back("checkpoint " + names.back() + ": BROKEN: the ledger ends at step " +
+                           std::to_string(entries.size()));
+    return;
+  }
+  if (step == 0) return;
+  const auto& noted = entries[step - 1].state_digest;
+  if (!noted.empty() && noted != manifest.state_digest) {
+    result.good = false;
+    result.lines.push_back("checkpoint " + names.back() +
+                           ": BROKEN: the ledger has another state digest for step " +
+                           std::to_string(step));
+  }
+}
+
+}  // namespace
+
+RunList list_runs(base::FileSystem& files, const std::string& base) {
+  RunList list;
+  for (const auto& name : files.list(base)) {
+    const auto path = base::join_path(base, name);
+    const auto record_path = base::join_path(path, "run.json");
+    if (name == "latest" || !files.file_size(record_path)) continue;
+    try {
+      list.runs.push_back(parse_run_record(files.read_text(record_path), record_path));
+    } catch (const base::Error& error) {
+      list.warnings.emplace_back(error.what());
+    }
+  }
+  std::ranges::stable_sort(list.runs, {}, &RunRecord::started);
+  return list;
+}
+
+nlohmann::ordered_json show_json(base::FileSystem& files, const RunDirectory& run) {
+  const auto record = run.read_record();
+  auto json = nlohmann::ordered_json::parse(to_json(record));
+  json["path"] = run.path();
+  json["world_size"] = record.world_sizes.empty() ? 0 : record.world_sizes.back().world_size;
+  json["checkpoints"] = nlohmann::ordered_json::array();
+  for (const auto& summary : CheckpointStore(files, run.checkpoints_path()).list()) {
+    json["checkpoints"].push_back({{"step", summary.step},
+                                   {"epoch", summary.epoch},
+                                   {"path", summary.path},
+                                   {"bytes", summary.bytes},
+                                   {"state_digest", summary.state_digest}});
+  }
+  return json;
+}
+
+Verification verify_run(base::FileSystem& files, const RunDirectory& run) {
+  Verification result;
+  std::vector<LedgerEntry> entries;
+  const auto guarded = [&](const char* what, auto&& check) {
+    try {
+      check();
+    } catch (const base::Error& error) {
+      result.good = false;
+      result.lines.push_back(std::string(what) + ": BROKEN: " + error.what());
+    }
+  };
+  guarded("ledger", [&] { verify_ledger(files, run, result, entries); });
+  guarded("checkpoint",
+          [&] { verify_checkpoint(files, run.checkpoints_path(), entries, result); });
+  guarded("record", [&] {
+    const auto record = run.read_record();
+    if (record.status != "done" || entries.empty()) return;
+    const auto& digest = entries.back().state_digest;
+    if (record.step != entries.back().step || (!digest.empty() && digest != record.state_digest)) {
+      result.good = false;
+      result.lines.emplace_back("record: BROKEN: run.json and the ledger's last line differ");
+    } else {
+      result.lines.emplace_back("record: agrees with the ledger's last line");
+    }
+  });
+  return result;
+}
+
+}  // namespace lockstep::checkpoints

@@ -1,0 +1,246 @@
+#include "checkpoints/run_directory.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <utility>
+
+#include "base/environment.hpp"
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "checkpoints/run_names.hpp"
+
+namespace lockstep::checkpoints {
+namespace {
+
+constexpr char kLatest[] = "latest";
+
+/// Makes the folder, and says whether it did; false = it exists already. Unlike
+/// make_directories this decides between two runs that start at once.
+bool make_new_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0777) == 0) return true;
+  if (errno == EEXIST) return false;
+  const int number = errno;
+  throw base::IoError("making run directory " + base::quote(path) + " failed (" +
+                          std::strerror(number) +
+                          "); check its permissions or set run.directory",
+                      number);
+}
+
+void require_file_name(const std::string& name) {
+  const bool good = name != "." && name != ".." && name != kLatest && name.front() != '-' &&
+                    name.find('/') == std::string::npos && name.size() <= 200;
+  if (good) return;
+  throw base::ConfigError("run name " + base::quote(name) +
+                          " cannot be a folder's name (no slash, no leading dash, not 'latest'); "
+                          "choose another --name");
+}
+
+std::vector<std::string> run_names_in(base::FileSystem& files, const std::string& base) {
+  std::vector<std::string> names;
+  for (const auto& name : files.list(base)) {
+    if (name != kLatest && files.file_size(base::join_path(base::join_path(base, name), "run.json"))) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string to_json(const RunRecord& record) {
+  nlohmann::ordered_json json;
+  json["format"] = "lockstep-run";
+  json["version"] = 1;
+  json["id"] = record.id;
+  json["name"] = record.name;
+  json["parent"] = record.parent;
+  json["command"] = record.command;
+  json["commit"] = record.commit;
+  json["dirty"] = record.dirty;
+  json["build_id"] = record.build_id;
+  json["config_hash"] = record.config_hash;
+  json["data"] = nlohmann::ordered_json::object();
+  for (const auto& [use, data] : record.data) {
+    json["data"][use] = {
+        {"path", data.path}, {"fingerprint", data.fingerprint}, {"samples", data.samples}};
+  }
+  json["seed"] = record.seed;
+  json["hosts"] = record.hosts;
+  json["versions"] = record.versions;
+  json["world_sizes"] = nlohmann::ordered_json::array();
+  for (const auto& change : record.world_sizes) {
+    json["world_sizes"].push_back({{"step", change.step}, {"world_size", change.world_size}});
+  }
+  json["status"] = record.status;
+  json["exit_code"] = nullptr;
+  if (record.exit_code >= 0) json["exit_code"] = record.exit_code;
+  json["started"] = record.started;
+  json["ended"] = record.ended;
+  json["step"] = record.step;
+  json["epoch"] = record.epoch;
+  json["state_digest"] = record.state_digest;
+  json["metrics"] = record.metrics;
+  json["restarts"] = record.restarts;
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+RunRecord parse_run_record(const std::string& text, const std::string& path) {
+  RunRecord record;
+  try {
+    const auto json = nlohmann::json::parse(text);
+    record.id = json.at("id");
+    record.name = json.at("name");
+    record.parent = json.value("parent", "");
+    record.command = json.at("command").get<std::vector<std::string>>();
+    record.commit = json.at("commit");
+    record.dirty = json.at("dirty");
+    record.build_id = json.at("build_id");
+    record.config_hash = json.at("config_hash");
+    for (const auto& [use, data] : json.at("data").items()) {
+      record.data[use] = {.path = data.at("path"),
+                          .fingerprint = data.at("fingerprint"),
+                          .samples = data.at("samples")};
+    }
+    record.seed = json.at("seed");
+    record.hosts = json.at("hosts").get<std::vector<std::string>>();
+    record.versions = json.at("versions").get<std::map<std::string, std::string>>();
+    for (const auto& change : json.at("world_sizes")) {
+      record.world_sizes.push_back(
+          {.step = change.at("step"), .world_size = change.at("world_size")});
+    }
+    record.status = json.at("status");
+    record.exit_code = json.at("exit_code").is_null() ? -1 : json.at("exit_code").get<int>();
+    record.started = json.at("started");
+    record.ended = json.at("ended");
+    record.step = json.at("step");
+    record.epoch = json.at("epoch");
+    record.state_digest = json.at("state_digest");
+    record.metrics = json.at("metrics").get<std::map<std::string, double>>();
+    record.restarts = json.at("restarts");
+  } catch (const nlohmann::json::exception& error) {
+    throw base::CheckpointError("run record " + base::quote(path) + " does not parse (" +
+                                error.what() + "); restore it from a copy");
+  }
+  return record;
+}
+
+RunDirectory RunDirectory::create(base::FileSystem& files, const std::string& base,
+                                  const std::string& name) {
+  files.make_directories(base);
+  std::string path;
+  if (name.empty()) {
+    std::random_device random;
+    auto number = std::uint64_t{random()};
+    for (std::uint64_t tried = 0;; ++tried, ++number) {
+      auto fresh = run_name(number);
+      if (tried >= run_name_count()) fresh += "-" + std::to_string(tried);
+      path = base::join_path(base, fresh);
+      if (make_new_directory(path)) break;
+    }
+  } else {
+    require_file_name(name);
+    path = base::join_path(base, name);
+    if (!make_new_directory(path)) {
+      throw base::ConfigError("run " + base::quote(name) + " exists in " + base::quote(base) +
+                              " (a run is never overwritten); go on with 'lockstep resume " + name +
+                              "', or choose another --name");
+    }
+  }
+  for (const char* folder : {"logs", "checkpoints", "health", "tensorboard"}) {
+    files.make_directories(base::join_path(path, folder));
+  }
+  RunDirectory run(files, path);
+  files.replace_link(run.name(), base::join_path(base, kLatest));
+  return run;
+}
+
+RunDirectory RunDirectory::open(base::FileSystem& files, const std::string& base,
+                                const std::string& run) {
+  const auto is_run = [&](const std::string& path) {
+    return files.file_size(base::join_path(path, "run.json")).has_value();
+  };
+  if (!run.empty()) {
+    std::error_code code;
+    for (const auto& path : {base::join_path(base, run), run}) {
+      if (!is_run(path)) continue;
+      const auto real = std::filesystem::canonical(path, code).string();
+      return {files, code ? path : real};
+    }
+  }
+  const auto nearest = base::nearest_name(run, run_names_in(files, base));
+  throw base::CheckpointError("run " + base::quote(run) + " does not exist (neither a folder nor a "
+                              "name in " + base::quote(base) + "); " +
+                              (nearest ? "did you mean '" + *nearest + "'?"
+                                       : "list the runs with 'lockstep runs'"));
+}
+
+std::string RunDirectory::name() const { return std::filesystem::path(path_).filename().string(); }
+
+std::string RunDirectory::log_path(int rank) const {
+  char text[40];
+  std::snprintf(text, sizeof text, "logs/rank_%05d.jsonl", rank);
+  return join(text);
+}
+
+RunRecord RunDirectory::read_record() const {
+  return parse_run_record(files_->read_text(record_path()), record_path());
+}
+
+void RunDirectory::write_record(const RunRecord& record) const {
+  files_->write_atomically(record_path(), to_json(record));
+}
+
+RunLock::RunLock(const RunDirectory& run) {
+  const auto path = base::join_path(run.path(), "lock");
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) {
+    const int number = errno;
+    throw base::IoError("opening " + base::quote(path) + " failed (" + std::strerror(number) +
+                            "); check the permissions of the run directory",
+                        number);
+  }
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    std::string holder(256, '\0');
+    const auto got = ::pread(descriptor_, holder.data(), holder.size(), 0);
+    holder.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    ::close(descriptor_);
+    throw base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
+                                 (holder.empty() ? "another process" : holder) +
+                                 " (two trainers would destroy it); wait for it or stop it");
+  }
+  const auto text =
+      "process " + std::to_string(::getpid()) + " on host " + base::host_name();
+  if (::ftruncate(descriptor_, 0) != 0 ||
+      ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    // The lock holds all the same; only its holder's name is missing.
+    return;
+  }
+}
+
+RunLock::~RunLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+RunLock::RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+std::string fresh_id() {
+  std::random_device random;
+  std::string id;
+  char text[9];
+  for (int i = 0; i < 4; ++i) {
+    std::snprintf(text, sizeof text, "%08x", random());
+    id += text;
+  }
+  return id;
+}
+
+}  // namespace lockstep::checkpoints

@@ -1,0 +1,46 @@
+#pragma once
+// The safetensors format of Hugging Face: eight bytes with the header's length, a JSON header, the
+// tensors' bytes without holes. Any safetensors reader opens what is written here.
+// Pure but for reading the file; any thread.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file_system.hpp"
+
+namespace lockstep::checkpoints {
+
+/// One tensor; begin and end are bytes in the data region.
+struct TensorEntry {
+  std::string name;
+  std::string dtype;  ///< `F32`, `I64`, `U8`, ... as the format names them
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+struct SafetensorsHeader {
+  std::vector<TensorEntry> tensors;
+  std::map<std::string, std::string> metadata;
+
+  /// Length of the data region.
+  std::uint64_t data_bytes() const;
+};
+
+/// Length prefix and JSON, padded with spaces so that the data starts at a multiple of 64 bytes.
+/// The same header gives the same bytes. Do not change: part of the format, see FORMAT.md.
+std::string serialize(const SafetensorsHeader& header);
+
+/// A file's header, validated: tensors tile the data region, sizes fit dtypes and shapes, and the
+/// file is as long as it says. Throws CheckpointError naming the file otherwise.
+SafetensorsHeader parse_safetensors(base::FileSystem& files, const std::string& path);
+
+/// The same for bytes in memory: `prefix` holds the length and the JSON, `file_bytes` the whole
+/// file's length. `path` is for messages.
+SafetensorsHeader parse_safetensors_header(std::string_view prefix, std::uint64_t file_bytes,
+                                           const std::string& path);
+
+}  // namespace lockstep::checkpoints

@@ -1,0 +1,27 @@
+#pragma once
+// Exact metrics over a whole dataset: every sample once, at any number of ranks, with the same
+// bits. Used by Trainer and by `evaluate`. One rank, one thread.
+
+#include <map>
+#include <string>
+
+#include "data/source.hpp"
+#include "trainer/objective.hpp"
+#include "trainer/parameter_space.hpp"
+#include "trainer/train_step.hpp"
+
+namespace lockstep::trainer {
+
+struct EvaluationOptions {
+  std::int64_t batch = 256;        ///< samples of one forward pass; part of the bits
+  std::int64_t most_samples = -1;  ///< only the first so many; negative = all
+};
+
+/// Metrics of `source` under the model as it stands. The batches are cut the same way whatever
+/// the rank count, each rank computes a contiguous range of them, and their sums are added by one
+/// tree. Collective.
+std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
+                                       const Objective& objective, data::SampleSource& source,
+                                       const EvaluationOptions& options);
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,52 @@
+#pragma once
+// Saves and restores the state of a run with all its ranks: each writes its own extents, one
+// commits. Used by Trainer. One rank, one thread; everything is collective over the world.
+
+#include <cstdint>
+#include <string>
+
+#include "base/file_system.hpp"
+#include "checkpoints/checkpoint_store.hpp"
+#include "trainer/state_files.hpp"
+#include "trainer/train_step.hpp"
+
+namespace lockstep::trainer {
+
+class StateKeeper {
+ public:
+  /// `directory` holds a run's checkpoints. All arguments must outlive the keeper.
+  StateKeeper(RankGroup group, TrainStep& train_step, base::FileSystem& files,
+              const std::string& directory);
+
+  /// Digest of all parameters, buffers and optimizer state after `steps_done` steps: equal digests
+  /// are equal states, whatever the rank count. Writes nothing. Collective.
+  std::string digest(std::int64_t steps_done);
+
+  /// Writes a checkpoint and returns its digest when it is durable. When any rank fails, all
+  /// throw the same IoError and the checkpoints that exist stay as they are. Collective.
+  std::string save(const checkpoints::CheckpointInfo& info);
+
+  /// Keeps the newest `keep` checkpoints and that of `best_step`. Local, one rank.
+  void retain(std::int64_t keep, std::int64_t best_step);
+
+  /// Reads the checkpoint at `path` into the state, every byte checked against its digest.
+  /// Throws CheckpointError on all ranks. Collective.
+  checkpoints::CheckpointInfo load(const std::string& path);
+
+ private:
+  StateFiles files_at(std::int64_t steps_done);
+  /// SHA-256 of every extent, in hexadecimal, from those that each rank computed.
+  std::vector<std::string> gather(const std::vector<checkpoints::ExtentDigest>& mine,
+                                  std::size_t extents);
+  /// Runs `work` here; when it threw anywhere, throws the first rank's error everywhere.
+  template <class Work>
+  void together(const char* what, Work&& work);
+
+  RankGroup group_;
+  TrainStep& train_step_;
+  base::FileSystem& files_;
+  std::string directory_;
+  checkpoints::CheckpointStore store_;
+};
+
+}  // namespace lockstep::trainer
