@@ -44,3 +44,36 @@ function(lockstep_test name)
   gtest_discover_tests(${target}
     PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT} DISCOVERY_TIMEOUT 60)
 endfunction()
+
+# What mpirun needs in its environment to run tests on one small machine: as root, with more ranks
+# than cores, and with no other network than the loopback. OMPI is Open MPI 4, PRTE is 5.
+set(LOCKSTEP_MPI_ENVIRONMENT
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+  OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_tcp_if_include=lo OMPI_MCA_oob_tcp_if_include=lo
+  PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+  PRTE_MCA_hwloc_default_binding_policy=none PRTE_MCA_oob_tcp_if_include=lo
+  # The MPI library keeps what it allocated until the process ends.
+  ASAN_OPTIONS=detect_leaks=0)
+
+# lockstep_mpi_test(FLOOR SOURCES files... LINKS targets... RANKS numbers... [TIMEOUT seconds])
+# One GoogleTest program whose tests all ranks run together, once for each number of ranks under
+# mpirun. Its world is tests/comm/mpi_world.hpp.
+function(lockstep_mpi_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINKS;RANKS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  set(target lockstep_${name}_mpi_test)
+  add_executable(${target} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/comm/mpi_test_main.cpp)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE lockstep_flags lockstep::comm ${arg_LINKS}
+    GTest::gmock GTest::gtest)
+  foreach(ranks ${arg_RANKS})
+    add_test(NAME ${name}.mpirun_${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MPIEXEC_PREFLAGS}
+        $<TARGET_FILE:${target}> ${MPIEXEC_POSTFLAGS})
+    set_tests_properties(${name}.mpirun_${ranks} PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT}
+      PROCESSORS ${ranks} ENVIRONMENT "${LOCKSTEP_MPI_ENVIRONMENT}")
+  endforeach()
+endfunction()

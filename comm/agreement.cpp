@@ -20,9 +20,8 @@ std::string shortened(const std::string& text) {
 const std::string& majority(const std::vector<std::string>& values) {
   std::map<std::string, int> votes;
   for (const auto& value : values) ++votes[value];
-  return *std::max_element(values.begin(), values.end(), [&](const auto& a, const auto& b) {
-    return votes[a] < votes[b];
-  });
+  return *std::max_element(values.begin(), values.end(),
+                           [&](const auto& a, const auto& b) { return votes[a] < votes[b]; });
 }
 
 }  // namespace

@@ -9,12 +9,19 @@
 #include "base/text.hpp"
 #include "comm/fold.hpp"
 #include "comm/reduction_tree.hpp"
+#include "comm/waiting.hpp"
 
 namespace lockstep::comm {
 namespace {
 
 /// Up to here a reduction gathers everything everywhere: one round instead of two.
 constexpr std::size_t kGatheredReductionBytes = 4096;
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits, going on from `digest`, with an end mark.
+std::uint64_t mixed(std::uint64_t digest, std::string_view text) {
+  for (const char each : text) digest = (digest ^ static_cast<unsigned char>(each)) * 0x100000001B3;
+  return (digest ^ 0x100) * 0x100000001B3;
+}
 
 template <class Value>
 Value smaller(Value a, Value b) {
@@ -57,7 +64,8 @@ void combine(std::span<const Value* const> parts, std::span<Value> out, ReduceOp
     combine_in_rank_order(parts, out, wrapping_sum);
   } else {
     std::vector<LeafRange> leaves;
-    for (std::int64_t rank = 0; rank < std::ssize(parts); ++rank) leaves.push_back({rank, rank + 1});
+    for (std::int64_t rank = 0; rank < std::ssize(parts); ++rank)
+      leaves.push_back({rank, rank + 1});
     fold_partials(parts, fold_program(leaves, std::ssize(parts)), out.data(), 0, out.size());
   }
 }
@@ -69,8 +77,7 @@ std::string describe(const Operation& operation) {
          base::quote(operation.what);
 }
 
-Communicator::Communicator(int rank, int size, int root_rank,
-                           std::shared_ptr<FailureRecord> record)
+Communicator::Communicator(int rank, int size, int root_rank, std::shared_ptr<FailureRecord> record)
     : rank_(rank), size_(size), root_rank_(root_rank), record_(std::move(record)) {}
 
 Communicator::~Communicator() = default;
@@ -96,12 +103,36 @@ auto Communicator::run(const char* name, std::string_view what, std::int64_t& co
   }
 }
 
+template <class Body>
+auto Communicator::run_collective(const char* name, std::size_t bytes, std::string_view what,
+                                  Body&& body) {
+  for (const auto part : {std::string_view(name), what}) history_ = mixed(history_, part);
+  history_ = mixed(history_, std::to_string(bytes));
+  return run(name, what, collectives_, std::forward<Body>(body));
+}
+
 void Communicator::barrier(std::string_view what) {
-  run("barrier", what, collectives_, [&](const Operation& operation) { do_barrier(operation); });
+  run_collective("barrier", 0, what,
+                 [&](const Operation& operation) { compare_histories(operation); });
+}
+
+/// Nobody knows all histories before everybody has told theirs, so this is a barrier too.
+void Communicator::compare_histories(const Operation& operation) {
+  std::vector<std::uint64_t> histories(static_cast<std::size_t>(size_));
+  do_all_gather(operation, std::as_bytes(std::span(&history_, 1)),
+                std::as_writable_bytes(std::span(histories)));
+  std::vector<int> different;
+  for (int other = 0; other < size_; ++other) {
+    if (histories[static_cast<std::size_t>(other)] != histories[0]) different.push_back(other);
+  }
+  if (different.empty()) return;
+  throw base::CommError(
+      rank_list(different) + " did not call the same collectives as rank 0 up to " +
+      describe(operation) + " (all ranks must call the same, in the same order); report this bug");
 }
 
 void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_view what) {
-  run("broadcast", what, collectives_, [&](const Operation& operation) {
+  run_collective("broadcast", bytes.size(), what, [&](const Operation& operation) {
     LOCKSTEP_EXPECT(0 <= root && root < size_,
                     describe(operation) + " has a root outside the group");
     do_broadcast(operation, bytes, root);
@@ -110,7 +141,7 @@ void Communicator::broadcast(std::span<std::byte> bytes, int root, std::string_v
 
 void Communicator::all_gather(std::span<const std::byte> mine, std::span<std::byte> all,
                               std::string_view what) {
-  run("all_gather", what, collectives_, [&](const Operation& operation) {
+  run_collective("all_gather", mine.size(), what, [&](const Operation& operation) {
     LOCKSTEP_EXPECT(all.size() == mine.size() * static_cast<std::size_t>(size_),
                     describe(operation) + " has room for another number of bytes than it gathers");
     do_all_gather(operation, mine, all);
@@ -119,7 +150,7 @@ void Communicator::all_gather(std::span<const std::byte> mine, std::span<std::by
 
 std::vector<std::string> Communicator::all_gather_texts(std::string_view mine,
                                                         std::string_view what) {
-  return run("all_gather_texts", what, collectives_, [&](const Operation& operation) {
+  return run_collective("all_gather_texts", 0, what, [&](const Operation& operation) {
     const auto ranks = static_cast<std::size_t>(size_);
     const std::uint64_t length = mine.size();
     std::vector<std::uint64_t> lengths(ranks);
@@ -151,7 +182,7 @@ void Communicator::all_reduce(std::span<float> values, ReduceOp op, std::string_
 
 template <class Value>
 void Communicator::reduce(std::span<Value> values, ReduceOp op, std::string_view what) {
-  run("all_reduce", what, collectives_, [&](const Operation& operation) {
+  run_collective("all_reduce", values.size_bytes(), what, [&](const Operation& operation) {
     if (size_ == 1) return;
     const auto ranks = static_cast<std::size_t>(size_);
     std::vector<const Value*> parts(ranks);
@@ -242,14 +273,14 @@ void Communicator::exchange(std::span<const Send> sends, std::span<const Receive
 base::CommError Communicator::size_mismatch(const Operation& operation, int sender,
                                             std::size_t sent, std::size_t expected) const {
   return base::CommError(describe(operation) + " got " + std::to_string(sent) +
-                        " bytes from rank " + std::to_string(sender) + " where rank " +
-                        std::to_string(rank_) + " expects " + std::to_string(expected) +
-                        " (the two disagree about the message); check that both run the same "
-                        "configuration and build");
+                         " bytes from rank " + std::to_string(sender) + " where rank " +
+                         std::to_string(rank_) + " expects " + std::to_string(expected) +
+                         " (the two disagree about the message); check that both run the same "
+                         "configuration and build");
 }
 
 std::unique_ptr<Communicator> Communicator::split(int color, int key, std::string_view what) {
-  return run("split", what, collectives_, [&](const Operation& operation) {
+  return run_collective("split", 0, what, [&](const Operation& operation) {
     struct Choice {
       int color;
       int key;

@@ -1,9 +1,9 @@
 #pragma once
 // One rank's end of a group of ranks: the collectives and messages that everything above speaks.
-// A non-virtual shell (validation, numbering, deadline, reductions) over a few private virtuals
-// that a backend writes: serial, threads, MPI. Nothing here is global; who needs one is passed it.
-// One thread at a time per object, except for fail, check and failure, which any thread may call.
-// "Collective" means: all ranks of the group, in the same order.
+// A non-virtual shell (validation, numbering, deadline, comparison of what was called, reductions)
+// over a few private virtuals that a backend writes: serial, threads, MPI. Nothing here is global;
+// who needs one is passed it. One thread at a time per object, except for fail, check and failure,
+// which any thread may call. "Collective" means: all ranks of the group, in the same order.
 
 #include <chrono>
 #include <cstddef>
@@ -33,9 +33,9 @@ struct Receive {
 
 /// What a rank is doing in a group, for error texts and for comparing ranks.
 struct Operation {
-  const char* name;        ///< `all_gather`
-  std::int64_t number;     ///< the how manyeth collective (or exchange) of this communicator
-  std::string_view what;   ///< the caller's own word for it
+  const char* name;       ///< `all_gather`
+  std::int64_t number;    ///< the how manyeth collective (or exchange) of this communicator
+  std::string_view what;  ///< the caller's own word for it
   std::chrono::milliseconds allowed;
   std::chrono::steady_clock::time_point deadline;
 };
@@ -64,7 +64,8 @@ class Communicator {
   void set_deadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
   std::chrono::milliseconds deadline() const { return deadline_; }
 
-  /// Returns after every rank has called. Collective.
+  /// Returns after every rank has called. Throws CommError when the ranks have not all called the
+  /// same collectives, with the same sizes and words, so far. Collective.
   void barrier(std::string_view what);
 
   /// Fills `bytes` on every rank with those of `root`. Equal sizes. Collective.
@@ -72,8 +73,7 @@ class Communicator {
 
   /// `all` gets every rank's `mine` in rank order: all.size() == size() * mine.size(), and the
   /// same size on every rank. The two may not overlap. Collective.
-  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all,
-                  std::string_view what);
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all, std::string_view what);
 
   /// Every rank's text in rank order; lengths may differ. For short texts (all are padded to the
   /// longest on the wire). Collective.
@@ -124,7 +124,6 @@ class Communicator {
                                 std::size_t expected) const;
 
  private:
-  virtual void do_barrier(const Operation& operation) = 0;
   virtual void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) = 0;
   virtual void do_all_gather(const Operation& operation, std::span<const std::byte> mine,
                              std::span<std::byte> all) = 0;
@@ -142,6 +141,9 @@ class Communicator {
 
   template <class Body>
   auto run(const char* name, std::string_view what, std::int64_t& counter, Body&& body);
+  template <class Body>
+  auto run_collective(const char* name, std::size_t bytes, std::string_view what, Body&& body);
+  void compare_histories(const Operation& operation);
   template <class Value>
   void reduce(std::span<Value> values, ReduceOp op, std::string_view what);
 
@@ -152,6 +154,8 @@ class Communicator {
   std::chrono::milliseconds deadline_{std::chrono::minutes{5}};
   std::int64_t collectives_ = 0;
   std::int64_t exchanges_ = 0;
+  std::uint64_t history_ =
+      0xCBF29CE484222325;  // digest of all collectives called: name, size, word
 };
 
 }  // namespace lockstep::comm

@@ -11,7 +11,8 @@
 // program is loaded. Sanitizers cannot run code that early.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define LOCKSTEP_CLONES \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define LOCKSTEP_CLONES
 #endif
@@ -33,8 +34,7 @@ LOCKSTEP_CLONES void add(const float* lower, const float* upper, float* sum, std
   for (std::size_t i = 0; i < count; ++i) sum[i] = lower[i] + upper[i];
 }
 
-LOCKSTEP_CLONES void add(const double* lower, const double* upper, double* sum,
-                         std::size_t count) {
+LOCKSTEP_CLONES void add(const double* lower, const double* upper, double* sum, std::size_t count) {
   LOCKSTEP_INDEPENDENT
   for (std::size_t i = 0; i < count; ++i) sum[i] = lower[i] + upper[i];
 }

@@ -12,12 +12,11 @@ MicroBatchPlan::MicroBatchPlan(std::int64_t micro_batches, int ranks)
     : micro_batches_(micro_batches), ranks_(ranks) {
   LOCKSTEP_EXPECT(ranks >= 1 && micro_batches >= 1, "a plan has ranks and micro-batches");
   if (ranks > micro_batches) {
-    throw base::ConfigError(std::to_string(ranks) + " ranks for " + std::to_string(micro_batches) +
-                            (micro_batches == 1 ? " micro-batch" : " micro-batches") +
-                            " (a rank without work would wait for ever); use at most " +
-                            std::to_string(micro_batches) +
-                            (micro_batches == 1 ? " rank" : " ranks") +
-                            " or a smaller train.micro_batch");
+    throw base::ConfigError(
+        std::to_string(ranks) + " ranks for " + std::to_string(micro_batches) +
+        (micro_batches == 1 ? " micro-batch" : " micro-batches") +
+        " (a rank without work would wait for ever); use at most " + std::to_string(micro_batches) +
+        (micro_batches == 1 ? " rank" : " ranks") + " or a smaller train.micro_batch");
   }
 }
 

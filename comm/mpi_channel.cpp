@@ -148,9 +148,9 @@ void MpiChannel::announce(const Failure& failure) noexcept {
     for (int rank = 0; rank < state_->size; ++rank) {
       if (rank != state_->rank) others.push_back(rank);
     }
-    auto& notice = state_->send(make_message(Kind::kFailure, failure.rank,
-                                             static_cast<int>(failure.code), failure.reason),
-                                others);
+    auto& notice = state_->send(
+        make_message(Kind::kFailure, failure.rank, static_cast<int>(failure.code), failure.reason),
+        others);
     const auto end = steady_clock::now() + kNoticePatience;
     while (!State::sent(notice) && steady_clock::now() < end) sched_yield();
   } catch (const std::exception&) {

@@ -85,12 +85,6 @@ class MpiCommunicator final : public Communicator {
     return translated;
   }
 
-  void do_barrier(const Operation& operation) override {
-    MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
-    wait_collective(operation, request);
-  }
-
   void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) override {
     while (bytes.size() > kMessageBytes) {
       broadcast_piece(operation, bytes.first(kMessageBytes), root);
@@ -102,9 +96,9 @@ class MpiCommunicator final : public Communicator {
   void broadcast_piece(const Operation& operation, std::span<std::byte> bytes, int root) {
     Staged staged(bytes, *channel_);
     MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Ibcast(staged.data(), base::narrow<int>(bytes.size()), MPI_BYTE, root, comm_,
-                         &request),
-              "MPI_Ibcast");
+    check_mpi(
+        MPI_Ibcast(staged.data(), base::narrow<int>(bytes.size()), MPI_BYTE, root, comm_, &request),
+        "MPI_Ibcast");
     wait_collective(operation, request);
     staged.finish();
   }
@@ -214,48 +208,50 @@ class MpiCommunicator final : public Communicator {
   void do_poll() override { channel_->poll(); }
 
   void wait_collective(const Operation& operation, MPI_Request& request) {
-    wait(operation,
-         [&] {
-           int done = 0;
-           check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), operation.name);
-           return done != 0;
-         },
-         [&] { return call_roll(operation); });
+    wait(
+        operation,
+        [&] {
+          int done = 0;
+          check_mpi(MPI_Test(&request, &done, MPI_STATUS_IGNORE), operation.name);
+          return done != 0;
+        },
+        [&] { return call_roll(operation); });
   }
 
   void wait_exchange(const Operation& operation, std::vector<MPI_Request>& requests,
                      std::vector<MPI_Status>& statuses, std::span<const int> peers) {
     const auto count = base::narrow<int>(requests.size());
-    wait(operation,
-         [&] {
-           int done = 0;
-           const int result = MPI_Testall(count, requests.data(), &done, statuses.data());
-           if (result != MPI_ERR_IN_STATUS) {
-             check_mpi(result, "MPI_Testall");
-             return done != 0;
-           }
-           for (const auto& status : statuses) {
-             // Too long a message is reported with both sizes, as too short a one is.
-             if (status.MPI_ERROR == MPI_ERR_TRUNCATE || status.MPI_ERROR == MPI_ERR_PENDING) {
-               continue;
-             }
-             check_mpi(status.MPI_ERROR, "MPI_Testall");
-           }
-           return true;
-         },
-         [&] {
-           std::vector<int> late;
-           for (std::size_t i = 0; i < requests.size(); ++i) {
-             int done = 0;
-             MPI_Status status;
-             check_mpi(MPI_Request_get_status(requests[i], &done, &status),
-                       "MPI_Request_get_status");
-             if (done == 0) late.push_back(peers[i]);
-           }
-           std::sort(late.begin(), late.end());
-           late.erase(std::unique(late.begin(), late.end()), late.end());
-           return not_arrived(late);
-         });
+    wait(
+        operation,
+        [&] {
+          int done = 0;
+          const int result = MPI_Testall(count, requests.data(), &done, statuses.data());
+          if (result != MPI_ERR_IN_STATUS) {
+            check_mpi(result, "MPI_Testall");
+            return done != 0;
+          }
+          for (const auto& status : statuses) {
+            // Too long a message is reported with both sizes, as too short a one is.
+            if (status.MPI_ERROR == MPI_ERR_TRUNCATE || status.MPI_ERROR == MPI_ERR_PENDING) {
+              continue;
+            }
+            check_mpi(status.MPI_ERROR, "MPI_Testall");
+          }
+          return true;
+        },
+        [&] {
+          std::vector<int> late;
+          for (std::size_t i = 0; i < requests.size(); ++i) {
+            int done = 0;
+            MPI_Status status;
+            check_mpi(MPI_Request_get_status(requests[i], &done, &status),
+                      "MPI_Request_get_status");
+            if (done == 0) late.push_back(peers[i]);
+          }
+          std::sort(late.begin(), late.end());
+          late.erase(std::unique(late.begin(), late.end()), late.end());
+          return not_arrived(late);
+        });
   }
 
   /// Until `done`; spins a little, yields a while, then naps. `why` explains a missed deadline.

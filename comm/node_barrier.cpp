@@ -39,8 +39,7 @@ void pause_cpu() {
 
 // Not the private form of the futex: the waiters are other processes.
 void sleep_while(std::atomic<std::uint32_t>& word, std::uint32_t value) {
-  const std::timespec timeout{.tv_sec = 0,
-                              .tv_nsec = std::chrono::nanoseconds(kSleep).count()};
+  const std::timespec timeout{.tv_sec = 0, .tv_nsec = std::chrono::nanoseconds(kSleep).count()};
   syscall(SYS_futex, &word, FUTEX_WAIT, value, &timeout, nullptr, 0);
 }
 
@@ -159,8 +158,8 @@ void NodeBarrier::wait(std::uint32_t generation, std::chrono::milliseconds deadl
 
 void NodeBarrier::fail(const std::string& reason, base::ExitCode code) {
   // When this group knows of an earlier failure, that is the one to tell.
-  const auto failure = node_.failure().value_or(
-      Failure{.rank = node_.root_rank(), .reason = reason, .code = code});
+  const auto failure =
+      node_.failure().value_or(Failure{.rank = node_.root_rank(), .reason = reason, .code = code});
   mark_failed(failure);
   node_.relay(failure);
 }

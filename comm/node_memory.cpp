@@ -65,8 +65,7 @@ base::EnvironmentError no_room(std::size_t bytes, std::string_view what) {
 
 bool has_room(std::size_t bytes) {
   struct statvfs room {};
-  return ::statvfs("/dev/shm", &room) == 0 &&
-         std::uint64_t{room.f_bavail} * room.f_frsize >= bytes;
+  return ::statvfs("/dev/shm", &room) == 0 && std::uint64_t{room.f_bavail} * room.f_frsize >= bytes;
 }
 
 /// A name that no other process of this machine has taken or will take.

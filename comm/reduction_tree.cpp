@@ -38,8 +38,8 @@ class FoldCompiler {
 
  private:
   void emit(LeafRange node) {
-    LOCKSTEP_EXPECT(next_ < partials_.size(), "partials end before leaf " +
-                                                  std::to_string(node.begin));
+    LOCKSTEP_EXPECT(next_ < partials_.size(),
+                    "partials end before leaf " + std::to_string(node.begin));
     if (partials_[next_] == node) {
       program_.push_back({FoldStep::Kind::kLoad, base::narrow<int>(next_++)});
       return;

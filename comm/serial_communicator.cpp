@@ -10,8 +10,6 @@ SerialCommunicator::SerialCommunicator()
 SerialCommunicator::SerialCommunicator(std::shared_ptr<FailureRecord> record)
     : Communicator(0, 1, 0, std::move(record)) {}
 
-void SerialCommunicator::do_barrier(const Operation&) {}
-
 void SerialCommunicator::do_broadcast(const Operation&, std::span<std::byte>, int) {}
 
 void SerialCommunicator::do_all_gather(const Operation&, std::span<const std::byte> mine,

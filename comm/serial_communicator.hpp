@@ -13,7 +13,6 @@ class SerialCommunicator final : public Communicator {
  private:
   explicit SerialCommunicator(std::shared_ptr<FailureRecord> record);
 
-  void do_barrier(const Operation& operation) override;
   void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) override;
   void do_all_gather(const Operation& operation, std::span<const std::byte> mine,
                      std::span<std::byte> all) override;

@@ -59,12 +59,6 @@ class ThreadCommunicator final : public Communicator {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
-  void do_barrier(const Operation& operation) override {
-    Lock lock(group_->family->mutex);
-    meet(lock, operation, {});
-    rendezvous(lock, operation);  // nobody leaves while another still compares
-  }
-
   void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) override {
     Lock lock(group_->family->mutex);
     meet(lock, operation, bytes);
@@ -95,9 +89,9 @@ class ThreadCommunicator final : public Communicator {
     group_->family->changed.notify_all();
     for (const auto& receive : receives) {
       auto& mailbox = group_->mailboxes[{receive.rank, rank()}];
-      wait(lock, operation, [&] { return !mailbox.empty(); }, [&] {
-        return std::vector<int>{receive.rank};
-      });
+      wait(
+          lock, operation, [&] { return !mailbox.empty(); },
+          [&] { return std::vector<int>{receive.rank}; });
       const auto bytes = mailbox.front()->bytes;
       if (bytes.size() != receive.bytes.size()) {
         fail_with(size_mismatch(operation, receive.rank, bytes.size(), receive.bytes.size()));
@@ -116,7 +110,8 @@ class ThreadCommunicator final : public Communicator {
       }
       return ranks;
     };
-    wait(lock, operation, [&] { return untaken().empty(); }, untaken);
+    wait(
+        lock, operation, [&] { return untaken().empty(); }, untaken);
   }
 
   std::unique_ptr<Communicator> do_split(const Operation& operation, int color,
@@ -126,12 +121,11 @@ class ThreadCommunicator final : public Communicator {
     if (!members.empty()) {
       auto& entry = group_->being_split[color];
       if (entry.group == nullptr) {
-        entry.group =
-            std::make_shared<Group>(static_cast<int>(members.size()), group_->family);
+        entry.group = std::make_shared<Group>(static_cast<int>(members.size()), group_->family);
       }
       const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
-      result = std::make_unique<ThreadCommunicator>(static_cast<int>(place), root_rank(),
-                                                    entry.group);
+      result =
+          std::make_unique<ThreadCommunicator>(static_cast<int>(place), root_rank(), entry.group);
       if (++entry.joined == members.size()) group_->being_split.erase(color);
     }
     rendezvous(lock, operation);
@@ -150,12 +144,11 @@ class ThreadCommunicator final : public Communicator {
   template <class Ready, class WaitedFor>
   void wait(Lock& lock, const Operation& operation, Ready ready, WaitedFor waited_for) {
     const auto ended = [&] { return record().failed() || ready(); };
-    const bool in_time =
-        group_->family->changed.wait_until(lock, operation.deadline, ended);
+    const bool in_time = group_->family->changed.wait_until(lock, operation.deadline, ended);
     record().throw_if_failed();
     if (!in_time) {
-      fail_with(timeout_error(describe(operation), rank(), operation.allowed,
-                              not_arrived(waited_for())));
+      fail_with(
+          timeout_error(describe(operation), rank(), operation.allowed, not_arrived(waited_for())));
     }
   }
 
@@ -180,7 +173,8 @@ class ThreadCommunicator final : public Communicator {
       return ranks;
     };
     group_->family->changed.notify_all();
-    wait(lock, operation, [&] { return missing().empty(); }, missing);
+    wait(
+        lock, operation, [&] { return missing().empty(); }, missing);
   }
 
   /// Rendezvous that shows `in` to the others and checks that all ranks do the same thing.
@@ -196,9 +190,9 @@ class ThreadCommunicator final : public Communicator {
         return describe(*whose.operation) + " of " + std::to_string(whose.in.size()) + " bytes";
       };
       if (doing(member) != doing(first)) {
-        fail_with(base::CommError("rank " + std::to_string(other) + " is in " + doing(member) +
-                              " while rank 0 is in " + doing(first) +
-                              " (collectives must be called in the same order); report this bug"));
+        fail_with(base::CommError(
+            "rank " + std::to_string(other) + " is in " + doing(member) + " while rank 0 is in " +
+            doing(first) + " (collectives must be called in the same order); report this bug"));
       }
     }
   }

@@ -79,7 +79,9 @@ Topology discover_topology(Communicator& world, const HostIdentity& host,
   auto nodes = real_nodes(memories, hosts);
   if (ranks_per_node_override > 0) nodes = pretend_nodes(nodes, ranks_per_node_override);
 
-  Topology topology{.rank = world.rank(), .world_size = world.size()};
+  Topology topology;
+  topology.rank = world.rank();
+  topology.world_size = world.size();
   topology.host_of_rank = hosts;
   for (int rank = 0; rank < world.size(); ++rank) {
     const int node = nodes[static_cast<std::size_t>(rank)];
