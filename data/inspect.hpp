@@ -1,0 +1,48 @@
+#pragma once
+// What is in a dataset file, for people and for scripts. Local; any thread.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/dataset_file.hpp"
+#include "data/source.hpp"
+
+namespace lockstep::data {
+
+enum class Scan {
+  kValues,   ///< reads the file: label counts, smallest and largest input, fingerprint
+  kHeaders,  ///< schema only
+};
+
+struct InspectOptions {
+  std::string inputs = "x";
+  std::string targets = "y";
+  std::string tokens = "tokens";
+  Scan scan = Scan::kValues;
+};
+
+struct FileSummary {
+  std::string path;
+  std::uint64_t file_bytes = 0;
+  std::vector<ColumnInfo> columns;
+  std::optional<TaskKind> kind;  ///< nothing when the file cannot be trained on, see `advice`
+  std::int64_t samples = 0;      ///< tokens: the number of tokens
+  std::int64_t classes = 0;
+  std::vector<std::int64_t> label_counts;  ///< [classes], at most 65,536 of them
+  std::optional<double> smallest_input;
+  std::optional<double> largest_input;
+  std::string fingerprint;
+  std::vector<std::string> advice;  ///< what is wrong or slow, and what to do
+};
+
+/// Throws DataError when the file cannot be opened; everything else it finds is told in `advice`.
+FileSummary inspect(const std::string& path, const InspectOptions& options = {});
+
+/// An aligned table and a few lines, ending in a newline.
+std::string to_text(const FileSummary& summary);
+/// One JSON object on several lines, ending in a newline.
+std::string to_json(const FileSummary& summary);
+
+}  // namespace lockstep::data

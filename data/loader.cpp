@@ -1,0 +1,153 @@
+#include "data/loader.hpp"
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace lockstep::data {
+
+struct Loader::State {
+  State(ReadSamples read_samples, std::string data_name, const LoaderPlan& loader_plan,
+        LoaderOptions loader_options)
+      : read(std::move(read_samples)),
+        name(std::move(data_name)),
+        plan(loader_plan),
+        options(loader_options) {
+    check(plan);
+    if (options.depth < 1) {
+      throw base::ConfigError("queue depth " + std::to_string(options.depth) +
+                              " is impossible; set data.queue_depth to 1 or more");
+    }
+    remaining = (plan.last_step - plan.first_step) * (plan.micro_end - plan.micro_begin);
+    thread = std::thread([this] { run(); });
+  }
+
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    changed.notify_all();
+    thread.join();
+  }
+
+  void run() {
+    try {
+      for (auto step = plan.first_step; step < plan.last_step; ++step) {
+        for (auto index = plan.micro_begin; index < plan.micro_end; ++index) {
+          auto batch = take_buffers();
+          if (!batch) return;
+          micro_batch_rows(plan, step, index, rows);
+          read(rows, *batch);
+          batch->epoch = step / steps_per_epoch(plan.samples, plan.global_batch);
+          batch->step = step;
+          batch->micro_batch = index;
+          put(std::move(*batch));
+        }
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
+    }
+    changed.notify_all();
+  }
+
+  /// Waits for room in the queue; nothing when the loader is to stop.
+  std::optional<Batch> take_buffers() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] {
+      return stopping || static_cast<std::int64_t>(queue.size()) < options.depth;
+    });
+    if (stopping) return std::nullopt;
+    if (spare.empty()) return Batch{};
+    auto batch = std::move(spare.back());
+    spare.pop_back();
+    return batch;
+  }
+
+  void put(Batch&& batch) {
+    {
+      const std::lock_guard lock(mutex);
+      queue.push_back(std::move(batch));
+    }
+    changed.notify_all();
+  }
+
+  Batch next() {
+    std::unique_lock lock(mutex);
+    LOCKSTEP_EXPECT(remaining > 0, "the loader of " + base::quote(name) +
+                                       " was asked for more than its plan holds");
+    const bool came =
+        changed.wait_for(lock, options.deadline, [this] { return !queue.empty() || failure; });
+    if (!came) {
+      const auto per_step = plan.micro_end - plan.micro_begin;
+      const auto step = plan.last_step - 1 - (remaining - 1) / per_step;
+      throw base::TimeoutError("no samples came from " + base::quote(name) + " for step " +
+                               std::to_string(step) + " within " +
+                               base::format_duration(options.deadline) +
+                               " (the file system does not answer, or reading is far too slow); "
+                               "check the file's storage");
+    }
+    if (queue.empty()) std::rethrow_exception(failure);
+    auto batch = std::move(queue.front());
+    queue.pop_front();
+    --remaining;
+    lock.unlock();
+    changed.notify_all();
+    return batch;
+  }
+
+  void recycle(Batch&& batch) {
+    const std::lock_guard lock(mutex);
+    if (static_cast<std::int64_t>(spare.size()) < options.depth + 1) {
+      spare.push_back(std::move(batch));
+    }
+  }
+
+  const ReadSamples read;
+  const std::string name;
+  const LoaderPlan plan;
+  const LoaderOptions options;
+  std::vector<std::int64_t> rows;  ///< of the background thread
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<Batch> queue;
+  std::vector<Batch> spare;
+  std::exception_ptr failure;
+  std::int64_t remaining = 0;
+  bool stopping = false;
+
+  std::thread thread;
+};
+
+Loader::Loader(SampleSource& source, const LoaderPlan& plan, LoaderOptions options)
+    : Loader(
+          [&source](std::span<const std::int64_t> rows, Batch& batch) { source.read(rows, batch); },
+          source.path(), plan, options) {
+  LOCKSTEP_EXPECT(plan.samples <= source.info().samples,
+                  "the loader's plan has more samples than " + base::quote(source.path()));
+}
+
+Loader::Loader(ReadSamples read, std::string name, const LoaderPlan& plan, LoaderOptions options)
+    : state_(std::make_unique<State>(std::move(read), std::move(name), plan, options)) {}
+
+Loader::~Loader() = default;
+
+Batch Loader::next() { return state_->next(); }
+
+std::int64_t Loader::remaining() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->remaining;
+}
+
+void Loader::recycle(Batch&& batch) { state_->recycle(std::move(batch)); }
+
+}  // namespace lockstep::data

@@ -1,0 +1,72 @@
+#pragma once
+// Samples of a dataset file as a model wants them: inputs scaled to f32, targets as classes, values
+// or next tokens, every value checked. Used by Loader for training and directly for evaluation.
+// One object belongs to one thread at a time; objects on the same file are independent.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/batch.hpp"
+
+namespace lockstep::data {
+
+enum class Fingerprinting {
+  kWholeFile,
+  kNone,  ///< leaves `fingerprint` empty: for ranks that take it from another rank
+};
+
+struct SourceOptions {
+  std::string path;
+  std::string inputs = "x";
+  std::string targets = "y";
+  std::string tokens = "tokens";
+  std::int64_t context = 0;  ///< tokens of a sample; needed for token data only
+  std::int64_t classes = 0;  ///< labels or tokens at or above this are errors; 0 = take the file's
+  double scale = 0;          ///< factor on each input; 0 = 1/255 for u8, 1 for everything else
+  std::vector<double> mean{};  ///< subtracted after scaling: none, one, or one a channel
+  std::vector<double> std{};   ///< divided by after the mean: none, one, or one a channel
+  /// What the file is read as; left open, `inputs` and `targets` are looked for first, then
+  /// `tokens`, and the type of `targets` decides between classification and regression.
+  std::optional<TaskKind> kind{};
+  Fingerprinting fingerprinting = Fingerprinting::kWholeFile;
+};
+
+struct SourceInfo {
+  TaskKind kind = TaskKind::kClassification;
+  std::int64_t samples = 0;
+  std::vector<std::int64_t> input_shape;   ///< of one sample; tokens: [context]
+  std::vector<std::int64_t> target_shape;  ///< of one sample; classes: []; tokens: [context]
+  /// Largest label + 1, or the vocabulary (at least 256 for u8 tokens), or SourceOptions::classes;
+  /// 0 for regression.
+  std::int64_t classes = 0;
+  std::string fingerprint;
+};
+
+class SampleSource {
+ public:
+  /// Opens the file and checks its schema; labels are checked here as a whole, so that a bad one is
+  /// found before the run starts. Throws DataError, or ConfigError when the options do not fit the
+  /// file's shapes.
+  explicit SampleSource(SourceOptions options);
+  ~SampleSource();
+  SampleSource(SampleSource&&) noexcept;
+  SampleSource& operator=(SampleSource&&) noexcept;
+
+  const SourceInfo& info() const;
+  const std::string& path() const;
+
+  /// Fills `batch` with the samples numbered `rows`, in that order, and sets its `kind`, `samples`
+  /// and `rows`. Throws DataError naming file, dataset and row for a value that is not finite or
+  /// a label out of range.
+  void read(std::span<const std::int64_t> rows, Batch& batch);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lockstep::data
