@@ -74,21 +74,22 @@ class ValueReader {
   }
 
   bool scalar(const Node& node, bool& value) {
-    if (node.plain && (node.text == "true" || node.text == "false")) {
-      value = node.text == "true";
-      return true;
+    value = node.text == "true";
+    if (value || node.text == "false") {
+      return node.plain || refuse(node, "is the text " + shown(node.text), "remove the quotes");
     }
-    static const std::vector<std::string> kYes{"yes", "Yes", "YES",  "on",   "On",  "ON",
-                                               "y",   "1",   "True", "TRUE", "true"};
-    static const std::vector<std::string> kNo{"no", "No", "NO",    "off",   "Off",  "OFF",
-                                              "n",  "0",  "False", "FALSE", "false"};
-    const auto in = [&](const std::vector<std::string>& words) {
-      return std::find(words.begin(), words.end(), node.text) != words.end();
-    };
-    return refuse(node, "is " + shown(node.text),
-                  in(kYes)  ? "write true"
-                  : in(kNo) ? "write false"
-                            : "");
+    return refuse(node, "is " + shown(node.text), advice_for_bool(node.text));
+  }
+
+  /// For the words that YAML 1.1 and other formats take for true and false.
+  static std::string advice_for_bool(const std::string& text) {
+    static const std::vector<std::string> kYes{"True", "TRUE", "yes", "Yes", "YES", "y",
+                                               "Y",    "on",   "On",  "ON",  "1"};
+    static const std::vector<std::string> kNo{"False", "FALSE", "no",  "No",  "NO", "n",
+                                              "N",     "off",   "Off", "OFF", "0"};
+    if (std::find(kYes.begin(), kYes.end(), text) != kYes.end()) return "write true";
+    if (std::find(kNo.begin(), kNo.end(), text) != kNo.end()) return "write false";
+    return {};
   }
 
   bool scalar(const Node& node, std::int64_t& value) {
@@ -217,6 +218,7 @@ class Binder {
       // What was meant is not reported as missing as well.
       binding_.refused.insert(near);
       refuse_all(near);
+      if (near.empty()) advice = "it has " + base::joined(table_.children(section));
     }
     problems_.add(
         "unknown key " + shown(entry.key) + (section.empty() ? "" : " in " + base::quote(section)),

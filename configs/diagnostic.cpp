@@ -47,7 +47,7 @@ std::string one(const Diagnostic& diagnostic, const Palette& palette) {
     return std::string(color) + text + std::string(palette.off);
   };
   const auto number = diagnostic.line > 0 ? std::to_string(diagnostic.line) : std::string();
-  const std::string margin(number.size() + 1, ' ');
+  const std::string margin(std::max<std::size_t>(number.size(), 1) + 1, ' ');
   std::string text = colored(palette.error, "error") +
                      colored(palette.strong, ": " + printable(diagnostic.message)) + "\n";
   if (!diagnostic.file.empty()) {

@@ -19,6 +19,21 @@ struct ParserDeleter {
 };
 using Parser = std::unique_ptr<fy_parser, ParserDeleter>;
 
+struct DiagDeleter {
+  void operator()(fy_diag* diag) const { fy_diag_unref(diag); }
+};
+using Diag = std::unique_ptr<fy_diag, DiagDeleter>;
+
+/// Keeps the parser's messages for us; its own default prints them.
+Diag make_diag() {
+  fy_diag_cfg options{};
+  fy_diag_cfg_default(&options);
+  options.fp = nullptr;
+  Diag diag(fy_diag_create(&options));
+  if (diag) fy_diag_set_collect_errors(diag.get(), true);
+  return diag;
+}
+
 std::size_t height(const Node& node) {
   std::size_t highest = 0;
   for (const auto& item : node.items) highest = std::max(highest, height(item));
@@ -79,12 +94,19 @@ class TreeBuilder {
     const fy_mark* end = fy_event_end_mark(event);
     if (start == nullptr) return {source_, 0, 0, 0};
     Place result{source_, start->line + 1, start->column + 1, 1};
-    if (event->type == FYET_SCALAR || event->type == FYET_ALIAS) {
-      if (end != nullptr && end->line == start->line) {
-        result.length = std::max(1, end->column - start->column);
-      }
-    }
+    if (event->type != FYET_SCALAR && event->type != FYET_ALIAS) return result;
+    const bool one_line = end != nullptr && end->line == start->line;
+    const int length = one_line ? end->column - start->column : 1;
+    // libfyaml's marks stand inside of the quotes.
+    const int quote = event->type == FYET_SCALAR && is_quoted(event->scalar.value) ? 1 : 0;
+    result.column = std::max(1, result.column - quote);
+    result.length = std::max(1, length + 2 * quote);
     return result;
+  }
+
+  static bool is_quoted(fy_token* token) {
+    const auto style = fy_token_scalar_style(token);
+    return style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
   }
 
   static std::string text_of(fy_token* token) {
@@ -237,20 +259,20 @@ class TreeBuilder {
   int documents_ = 0;
 };
 
-void report_syntax(fy_parser* parser, const std::shared_ptr<const Source>& source,
-                   Problems& problems) {
-  fy_diag* diag = fy_parser_get_diag(parser);
+void report_syntax(fy_diag* diag, const std::shared_ptr<const Source>& source, Problems& problems) {
   void* position = nullptr;
-  const fy_diag_error* first = diag ? fy_diag_errors_iterate(diag, &position) : nullptr;
+  const fy_diag_error* first = fy_diag_errors_iterate(diag, &position);
   Place place{source, 0, 0, 0};
   std::string reason = "the parser gives no reason";
   if (first != nullptr) {
     if (first->msg != nullptr) reason = first->msg;
-    if (first->line >= 0) place = {source, first->line + 1, first->column + 1, 1};
+    if (first->line > 0) place = {source, first->line, first->column, 1};
   }
+  const auto line = line_of(*source, place.line);
   problems.add("this is not valid YAML (" + reason + ")", place,
-               "check quotes, brackets and indentation here");
-  fy_diag_unref(diag);
+               line.find("${") == std::string::npos
+                   ? "check quotes, brackets and indentation here"
+                   : "inside of braces or brackets, put a value with '${' in quotes");
 }
 
 }  // namespace
@@ -287,6 +309,7 @@ std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::si
     problems.add(base::quote(source->name) + " is larger than " +
                      base::format_bytes(kMostFileBytes) + " (no configuration is)",
                  whole, "check that it is the right file");
+    problems.set_incomplete();
     return std::nullopt;
   }
   if (const auto at = invalid_text(source->text)) {
@@ -294,6 +317,7 @@ std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::si
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     problems.add("a character is not UTF-8 text (a configuration is a text file)",
                  {source, base::narrow<int>(line), 1, 1}, "save the file as UTF-8");
+    problems.set_incomplete();
     return std::nullopt;
   }
   // Blanks instead of what is skipped keep the columns right.
@@ -303,8 +327,10 @@ std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::si
   fy_parse_cfg options{};
   options.flags = static_cast<fy_parse_cfg_flags>(FYPCF_QUIET | FYPCF_COLLECT_DIAG |
                                                   FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE);
+  const Diag diag = make_diag();
+  options.diag = diag.get();
   const Parser parser(fy_parser_create(&options));
-  if (!parser || fy_parser_set_string(parser.get(), text.data(), text.size()) != 0) {
+  if (!diag || !parser || fy_parser_set_string(parser.get(), text.data(), text.size()) != 0) {
     throw base::InternalError("libfyaml could not be started (out of memory?); free memory");
   }
   TreeBuilder builder(source, problems);
@@ -312,14 +338,33 @@ std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::si
     const bool ends = event->type == FYET_STREAM_END;
     const bool goes_on = builder.take(event);
     fy_parser_event_free(parser.get(), event);
-    if (!goes_on) return std::nullopt;
+    if (!goes_on) {
+      problems.set_incomplete();
+      return std::nullopt;
+    }
     if (ends) break;
   }
   if (fy_parser_get_stream_error(parser.get())) {
-    report_syntax(parser.get(), source, problems);
+    problems.set_incomplete();
+    report_syntax(diag.get(), source, problems);
     return std::nullopt;
   }
   return builder.root();
+}
+
+std::string line_of(const Source& source, int line) {
+  // A longer line cannot be read on a terminal anyway.
+  constexpr std::size_t kMostLineBytes = 400;
+  if (line == 0) return {};
+  std::string_view rest = source.text;
+  for (int i = 1; i < line; ++i) {
+    const auto end = rest.find('\n');
+    if (end == std::string_view::npos) return {};
+    rest.remove_prefix(end + 1);
+  }
+  rest = rest.substr(0, rest.find('\n'));
+  if (!rest.empty() && rest.back() == '\r') rest.remove_suffix(1);
+  return rest.size() <= kMostLineBytes ? std::string(rest) : std::string();
 }
 
 std::string shown(const std::string& text) {

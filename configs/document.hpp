@@ -68,6 +68,9 @@ Node* find_path(Node& root, const std::string& path);
 std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::size_t skip,
                                    Problems& problems);
 
+/// Line `line` (from 1) of a source; empty when there is none, or it is too long to be shown.
+std::string line_of(const Source& source, int line);
+
 /// `text` shortened to what fits in a message, in quotes.
 std::string shown(const std::string& text);
 

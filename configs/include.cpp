@@ -47,6 +47,7 @@ class Loader {
     auto node = parse_document(source, 0, problems_);
     if (!node || node->is_null()) return empty_mapping(whole);
     if (node->kind != Node::Kind::kMapping) {
+      problems_.set_incomplete();
       problems_.add("the file is not a mapping of sections", node->place,
                     "start with a section, such as 'train:'");
       return empty_mapping(whole);
@@ -89,15 +90,18 @@ class Loader {
                         base::joined(std::vector<std::string>(above, open_.end()), " -> ") +
                         " -> " + absolute + ")",
                     path.place, "remove one of these includes");
+      problems_.set_incomplete();
       return std::nullopt;
     }
     if (open_.size() > kDeepestInclude) {
       problems_.add(
           "files include each other deeper than " + std::to_string(kDeepestInclude) + " levels",
           path.place, "put them together");
+      problems_.set_incomplete();
       return std::nullopt;
     }
     if (included_ >= kMostIncludes) {
+      problems_.set_incomplete();
       if (included_++ == kMostIncludes) {
         problems_.add("more than " + std::to_string(kMostIncludes) + " files are included",
                       path.place, "put them together");
@@ -151,8 +155,8 @@ std::shared_ptr<const Source> open_source(const std::string& path, const Place& 
       problems.add("configuration file " + shown(path) + " does not exist", at,
                    near.empty() ? "check the path" : near);
     } else if (*size > kMostFileBytes) {
-      problems.add(shown(path) + " has " + base::format_bytes(*size) +
-                       " (a configuration has at most " + base::format_bytes(kMostFileBytes) + ")",
+      problems.add(shown(path) + " is larger than " + base::format_bytes(kMostFileBytes) +
+                       " (no configuration is)",
                    at, "check that it is the right file");
     } else {
       return std::make_shared<const Source>(
@@ -161,6 +165,7 @@ std::shared_ptr<const Source> open_source(const std::string& path, const Place& 
   } catch (const base::IoError& error) {
     problems.add(error.what(), at);
   }
+  problems.set_incomplete();
   return nullptr;
 }
 
@@ -174,7 +179,7 @@ void merge_over(Node& base, Node over) {
   }
   for (auto& entry : over.entries) {
     if (auto* below = base.find(entry.key)) {
-      below->key_place = entry.key_place;
+      if (entry.value.kind != Node::Kind::kMapping) below->key_place = entry.key_place;
       merge_over(below->value, std::move(entry.value));
     } else {
       base.entries.push_back(std::move(entry));

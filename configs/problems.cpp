@@ -1,28 +1,8 @@
 #include "configs/problems.hpp"
 
 #include <algorithm>
-#include <string_view>
 
 namespace lockstep::configs {
-namespace {
-
-// A longer line cannot be read on a terminal anyway.
-constexpr std::size_t kMostLineBytes = 400;
-
-std::string line_of(const Source& source, int line) {
-  std::string_view rest = source.text;
-  for (int i = 1; i < line; ++i) {
-    const auto end = rest.find('\n');
-    if (end == std::string_view::npos) return {};
-    rest.remove_prefix(end + 1);
-  }
-  rest = rest.substr(0, rest.find('\n'));
-  if (!rest.empty() && rest.back() == '\r') rest.remove_suffix(1);
-  return rest.size() <= kMostLineBytes ? std::string(rest) : std::string();
-}
-
-}  // namespace
-
 void Problems::add(std::string message, const Place& place, std::string note) {
   if (full()) {
     ++dropped_;
@@ -34,7 +14,7 @@ void Problems::add(std::string message, const Place& place, std::string note) {
     diagnostic.line = place.line;
     diagnostic.column = place.column;
     diagnostic.length = place.length;
-    if (place.line > 0) diagnostic.source_line = line_of(*place.source, place.line);
+    diagnostic.source_line = line_of(*place.source, place.line);
   }
   found_.push_back(std::move(diagnostic));
 }

@@ -14,7 +14,10 @@ namespace lockstep::configs {
 class Problems {
  public:
   void add(std::string message, const Place& place, std::string note = {});
-  bool empty() const { return found_.empty(); }
+  /// Says that a part of the configuration could not be read: what is missing from it is no
+  /// mistake of the user.
+  void set_incomplete() { incomplete_ = true; }
+  bool incomplete() const { return incomplete_; }
   /// True when more would not be shown, and looking for advice is wasted.
   bool full() const { return found_.size() >= kMostDiagnostics; }
   /// Throws ConfigErrors when there is any problem: by file in the order of first mention, then
@@ -24,6 +27,7 @@ class Problems {
  private:
   std::vector<Diagnostic> found_;
   std::size_t dropped_ = 0;
+  bool incomplete_ = false;
 };
 
 }  // namespace lockstep::configs

@@ -46,7 +46,9 @@ LoadedConfig read(std::shared_ptr<const Source> source, const ReadOptions& optio
   apply_overrides(root, options.overrides, table, problems);
   interpolate(root, options.environment, table, problems);
   const auto binding = bind(root, table, problems);
-  validate(loaded.config, binding, {source, 0, 0, 0}, problems);
+  if (!problems.incomplete()) {
+    validate(loaded.config, binding, {source, 0, 0, 0}, problems);
+  }
   problems.throw_if_any();
 
   for (const auto& row : table.knobs) {

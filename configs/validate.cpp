@@ -214,7 +214,10 @@ class Validator {
     for (auto section = split_name(name).first; !section.empty();
          section = split_name(section).first) {
       const auto key = binding_.keys.find(section);
-      if (key != binding_.keys.end()) return key->second;
+      // What is missing is missing in the file, even if an override opened the section.
+      if (key != binding_.keys.end() && key->second.source->kind == Source::Kind::kFile) {
+        return key->second;
+      }
     }
     return main_file_;
   }

@@ -23,6 +23,12 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+/// from_chars knows no plus sign; one before another sign stays and is refused there.
+std::string_view without_plus(std::string_view text) {
+  const bool plus = text.size() > 1 && text[0] == '+' && text[1] != '+' && text[1] != '-';
+  return plus ? text.substr(1) : text;
+}
+
 bool looks_decimal(std::string_view text) {
   return !text.empty() && std::any_of(text.begin(), text.end(), is_digit) &&
          std::all_of(text.begin(), text.end(), [](char c) {
@@ -76,11 +82,8 @@ bool needs_quotes(std::string_view text) {
 NumberProblem parse_integer(std::string_view text, std::int64_t& value) {
   if (text.starts_with("0x")) return parse_digits(text.substr(2), 16, value);
   if (text.starts_with("0o")) return parse_digits(text.substr(2), 8, value);
-  const auto digits = text.starts_with('+') ? text.substr(1) : text;
-  if (!digits.starts_with("+") && !(text.starts_with('+') && digits.starts_with('-'))) {
-    const auto problem = parse_digits(digits, 10, value);
-    if (problem != NumberProblem::kNotANumber) return problem;
-  }
+  const auto problem_with_digits = parse_digits(without_plus(text), 10, value);
+  if (problem_with_digits != NumberProblem::kNotANumber) return problem_with_digits;
   double real = 0;
   const auto problem = parse_real(text, real);
   if (problem != NumberProblem::kNone) return problem;
@@ -97,8 +100,7 @@ NumberProblem parse_real(std::string_view text, double& value) {
   if (word.starts_with('.')) word.erase(0, 1);
   if (word == "inf" || word == "nan" || word == "infinity") return NumberProblem::kNotFinite;
   if (!looks_decimal(text)) return NumberProblem::kNotANumber;
-  if (text.starts_with('+')) text.remove_prefix(1);
-  if (text.starts_with('+') || text.empty()) return NumberProblem::kNotANumber;
+  text = without_plus(text);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (end != text.data() + text.size()) return NumberProblem::kNotANumber;
   if (error == std::errc::result_out_of_range) return NumberProblem::kTooLarge;
