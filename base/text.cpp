@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 namespace lockstep::base {
@@ -63,7 +64,7 @@ std::string format_duration(std::chrono::nanoseconds duration) {
   } else if (seconds < 59.95) {
     std::snprintf(text, sizeof text, "%.1fs", seconds);
   } else {
-    const auto total = static_cast<long long>(seconds + 0.5);
+    const auto total = std::llround(seconds);
     if (total < 3600) {
       std::snprintf(text, sizeof text, "%lldm%02llds", total / 60, total % 60);
     } else if (total < 86400) {
