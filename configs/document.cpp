@@ -20,7 +20,11 @@ struct ParserDeleter {
 using Parser = std::unique_ptr<fy_parser, ParserDeleter>;
 
 struct DiagDeleter {
-  void operator()(fy_diag* diag) const { fy_diag_unref(diag); }
+  void operator()(fy_diag* diag) const {
+    // Collected errors hold the tokens and the input; libfyaml 0.7.12 frees them only here.
+    fy_diag_reset_error(diag);
+    fy_diag_unref(diag);
+  }
 };
 using Diag = std::unique_ptr<fy_diag, DiagDeleter>;
 
