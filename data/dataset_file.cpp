@@ -56,6 +56,8 @@ Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file
                           H5Pclose);
   // Network file systems without locks must not stop a reader.
   H5Pset_file_locking(access.id(), false, true);
+  // What HDF5 leaves open after an error inside a damaged file must not keep the file alive.
+  H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
   const auto id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id());
   if (id < 0) {
     const auto reason = detail::hdf5_reason();

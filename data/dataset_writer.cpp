@@ -67,10 +67,13 @@ DatasetWriter::DatasetWriter(const std::string& path) : state_(std::make_unique<
   // 1.8: read by every HDF5 in use, and its metadata carry checksums, which older formats lack.
   write_checked(H5Pset_libver_bounds(access.id(), H5F_LIBVER_V18, H5F_LIBVER_V18),
                 "H5Pset_libver_bounds", what);
+  write_checked(H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree", what);
   write_checked(H5Pset_alignment(access.id(), kAlignFromBytes, kPageBytes), "H5Pset_alignment",
                 what);
+  const Hdf5Handle creation(write_checked(H5Pcreate(H5P_FILE_CREATE), "H5Pcreate", what), H5Pclose);
+  write_checked(H5Pset_obj_track_times(creation.id(), false), "H5Pset_obj_track_times", what);
   state.file = Hdf5Handle(
-      write_checked(H5Fcreate(state.temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()),
+      write_checked(H5Fcreate(state.temporary.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()),
                     "H5Fcreate", what),
       H5Fclose);
 }

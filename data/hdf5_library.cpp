@@ -17,6 +17,9 @@ static_assert(std::is_same_v<hid_t, Hdf5Id>, "hid_t must be the 64-bit one of HD
 /// Recursive: a handle that closes while its owner works inside HDF5 takes it again.
 std::recursive_mutex& process_lock() {
   static std::recursive_mutex mutex;
+  // Every handle has an owner here. HDF5's own tidying at exit has nothing to add, and complains at
+  // length about what damaged files made it lose.
+  [[maybe_unused]] static const herr_t no_tidying = H5dont_atexit();
   return mutex;
 }
 

@@ -54,9 +54,9 @@ struct SampleSource::State {
     const bool has_samples = file.find_column(options.inputs) && file.find_column(options.targets);
     if (!options.kind && !has_samples && file.find_column(options.tokens)) return TaskKind::kTokens;
     file.column(options.inputs);
-    const auto& targets = file.column(options.targets);
+    const auto& column = file.column(options.targets);
     if (options.kind) return *options.kind;
-    return is_float(targets.dtype) ? TaskKind::kRegression : TaskKind::kClassification;
+    return is_float(column.dtype) ? TaskKind::kRegression : TaskKind::kClassification;
   }
 
   void need_rows(const ColumnInfo& column) const {

@@ -254,6 +254,22 @@ TEST(DatasetFile, IsReadByManyThreadsThroughTheirOwnObjects) {
   EXPECT_THAT(correct, ::testing::Each(true));
 }
 
+TEST(DatasetFile, GoesOnReadingWhenAnotherObjectOnTheSameFileCloses) {
+  const TemporaryDirectory directory;
+  auto column = column_f32();
+  column.chunk = {2, 3};
+  OddFile(directory.file("f.h5")).add(column);
+  DatasetFile file(directory.file("f.h5"), {.cache_bytes = 0});
+  gather(file, {0});
+
+  {
+    DatasetFile other(directory.file("f.h5"));
+    gather(other, {1});
+  }
+
+  EXPECT_THAT(gather(file, {4}), ElementsAre(40, 41, 42));
+}
+
 TEST(DatasetFile, SaysThatAFileIsMissing) {
   EXPECT_THAT(message_of<base::DataError>([] { DatasetFile("no/such.h5"); }),
               AllOf(HasSubstr("data file 'no/such.h5' cannot be opened (No such file"),

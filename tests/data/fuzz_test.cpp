@@ -1,0 +1,171 @@
+// Files whose bytes were changed at random: each must end in an Error or in values, never in a
+// crash, a hang or a file left behind. LOCKSTEP_FUZZ_ROUNDS asks for more rounds than the default.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+
+#include "base/error.hpp"
+#include "data/dataset_file.hpp"
+#include "data/import/idx.hpp"
+#include "data/inspect.hpp"
+#include "data/source.hpp"
+#include "data/synth.hpp"
+#include "idx_files.hpp"
+#include "odd_files.hpp"
+#include "tests/base/temporary_directory.hpp"
+
+namespace lockstep::data {
+namespace {
+
+using Bytes = std::vector<std::byte>;
+
+int rounds() {
+  const char* text = std::getenv("LOCKSTEP_FUZZ_ROUNDS");
+  return text == nullptr ? 300 : std::atoi(text);
+}
+
+std::size_t below(std::mt19937_64& random, std::size_t limit) { return random() % limit; }
+
+/// Flips bits, overwrites, cuts, inserts or repeats a few bytes.
+Bytes mutated(Bytes bytes, std::mt19937_64& random) {
+  const auto changes = 1 + below(random, 4);
+  for (std::size_t i = 0; i < changes && !bytes.empty(); ++i) {
+    const auto place = below(random, bytes.size());
+    switch (below(random, 6)) {
+      case 0: bytes[place] ^= static_cast<std::byte>(1u << below(random, 8)); break;
+      case 1: bytes[place] = static_cast<std::byte>(random()); break;
+      case 2: bytes[place] = below(random, 2) == 0 ? std::byte{0} : std::byte{0xff}; break;
+      case 3: bytes.resize(place); break;
+      case 4:
+        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(place),
+                     static_cast<std::byte>(random()));
+        break;
+      default:
+        for (auto at = place; at < std::min(place + 8, bytes.size()); ++at) {
+          bytes[at] = static_cast<std::byte>(random());
+        }
+    }
+  }
+  return bytes;
+}
+
+struct Outcome {
+  int errors = 0;
+  int values = 0;
+};
+
+TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto images = directory.file("images");
+  const auto labels = directory.file("labels");
+  const auto output = directory.file("out.h5");
+  const auto plain = tests::idx_bytes(0x08, {4, 3, 2}, std::vector<std::uint8_t>(24, 7));
+  const auto plain_labels = tests::idx_bytes(0x08, {4}, {0, 1, 2, 3});
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    const auto original = round % 2 == 0 ? plain : tests::gzipped(plain);
+    tests::write_file(images, mutated(original, random));
+    tests::write_file(labels, round % 3 == 0 ? mutated(plain_labels, random) : plain_labels);
+    std::filesystem::remove(output);
+    try {
+      import_idx(images, labels, output);
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), 4) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 50);
+}
+
+/// Reads all there is to read.
+void read_everything(const std::string& path) {
+  inspect(path);
+  SourceOptions options;
+  options.path = path;
+  options.context = 4;
+  SampleSource source(options);
+  Batch batch;
+  for (std::int64_t row = 0; row < std::min<std::int64_t>(source.info().samples, 100); ++row) {
+    source.read(std::vector<std::int64_t>{row}, batch);
+  }
+}
+
+void fuzz_hdf5(const std::string& path, std::uint64_t first_seed) {
+  const auto original = tests::read_file(path);
+  Outcome outcome;
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(first_seed + static_cast<std::uint64_t>(round));
+    tests::write_file(path, mutated(original, random));
+    try {
+      read_everything(path);
+      ++outcome.values;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+    }
+  }
+  EXPECT_EQ(outcome.errors + outcome.values, rounds());
+  EXPECT_GT(outcome.errors, rounds() / 10);
+}
+
+TEST(Fuzz, DamagedContiguousFilesEndInAnErrorOrInValues) {
+  const tests::TemporaryDirectory directory;
+  SynthOptions synth;
+  synth.rows = 20;
+  synth.features = 2;
+  synth.output = directory.file("f.h5");
+  synthesize(synth);
+
+  fuzz_hdf5(synth.output, 1000);
+}
+
+TEST(Fuzz, DamagedDeflatedFilesEndInAnErrorOrInValues) {
+  const tests::TemporaryDirectory directory;
+  SynthOptions synth;
+  synth.rows = 20;
+  synth.shape = {1, 2, 2};
+  synth.layout = {.chunk_rows = 4, .deflate = 3};
+  synth.output = directory.file("f.h5");
+  synthesize(synth);
+
+  fuzz_hdf5(synth.output, 2000);
+}
+
+TEST(Fuzz, DamagedTokenFilesEndInAnErrorOrInValues) {
+  const tests::TemporaryDirectory directory;
+  SynthOptions synth;
+  synth.kind = TaskKind::kTokens;
+  synth.rows = 100;
+  synth.output = directory.file("f.h5");
+  synthesize(synth);
+
+  fuzz_hdf5(synth.output, 3000);
+}
+
+TEST(Fuzz, DamagedFilesOfTheOldestFormatEndInAnErrorOrInValues) {
+  const tests::TemporaryDirectory directory;
+  tests::OddColumn inputs;
+  inputs.shape = {6, 2};
+  inputs.bytes = tests::bytes_of(std::vector<float>(12, 1.5f));
+  tests::OddColumn targets;
+  targets.name = "y";
+  targets.dtype = DType::kI32;
+  targets.shape = {6};
+  targets.bytes = tests::bytes_of(std::vector<std::int32_t>{0, 1, 2, 0, 1, 2});
+  targets.chunk = {4};
+  targets.deflate = 1;
+  tests::OddFile(directory.file("f.h5"), tests::FileFormat::kOldest).add(inputs).add(targets);
+
+  fuzz_hdf5(directory.file("f.h5"), 4000);
+}
+
+}  // namespace
+}  // namespace lockstep::data
