@@ -93,7 +93,8 @@ def mpirun():
 def busy_share(seconds):
     """The share of all cores that was busy; called while this benchmark itself only waits."""
     def read():
-        fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        line = pathlib.Path("/proc/stat").read_text().split("\n")[0]
+        fields = [int(field) for field in line.split()[1:9]]
         return sum(fields), fields[3] + fields[4]
 
     total, idle = read()
@@ -155,11 +156,16 @@ compute: {{threads: 1, device: cpu}}
         steps = [entry for entry in map(json.loads, lines) if "step_seconds" in entry]
         if len(steps) != self.steps:
             sys.exit(f"run '{name}' has {len(steps)} step lines, not {self.steps}")
-        first = datetime.datetime.fromisoformat(steps[0]["time"].replace("Z", "+00:00"))
-        seconds = [entry["step_seconds"] for entry in steps[self.spec["warmup"]:]]
+        stamps = [datetime.datetime.fromisoformat(entry["time"].replace("Z", "+00:00")).timestamp()
+                  for entry in steps]
+        warmup = self.spec["warmup"]
+        seconds = [entry["step_seconds"] for entry in steps[warmup:]]
         shutil.rmtree(self.folder / "runs" / name)
+        # The mean is by the clock, from the end of one step to the end of another: what happens
+        # between steps is in it.
         return {"step_ms": statistics.median(seconds) * 1e3,
-                "first_step_seconds": first.timestamp() - started}
+                "mean_ms": (stamps[-1] - stamps[warmup - 1]) / (self.steps - warmup) * 1e3,
+                "first_step_seconds": stamps[0] - started}
 
     def peer(self, kind):
         batch = self.spec["batch"] * (RANKS if kind == "single" else 1)
@@ -211,7 +217,8 @@ def measure(name, peers, micro_batch_counts, rounds, options, folder):
             loud += not wait_for_quiet(options.quiet_wait)
             result = go()
             results[key].append(result)
-            print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.2f} ms a step, "
+            print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.2f} ms a step "
+                  f"(mean {result['mean_ms']:.2f}), "
                   f"first after {result['first_step_seconds']:.2f} s", flush=True)
     random = np.random.default_rng(1)
     ours = contenders[0][0]
@@ -278,7 +285,8 @@ def render(report):
                   f"{model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
                   f"{model['warmup']} left out; {model['loud_starts']} runs started on a machine "
                   "that did not become quiet.", "",
-                  "| contender | step | samples/s | first step after | ratio | at least | control |",
+                  "| contender | step | samples/s | first step after | ratio | at least "
+                  "| control |",
                   "| --- | --- | --- | --- | --- | --- | --- |"]
         samples = model["batch_per_rank"] * RANKS
         for key, step_ms in model["step_ms"].items():
@@ -319,7 +327,8 @@ def main():
 
     models = names(options.models, MODELS)
     peers = names(options.peers or ("ddp" if options.quick else ",".join(PEERS)), PEERS)
-    counts = [int(n) for n in (options.micro_batches or ("2" if options.quick else "2,8")).split(",")]
+    counts = options.micro_batches or ("2" if options.quick else "2,8")
+    counts = [int(count) for count in counts.split(",")]
     rounds = options.rounds or (1 if options.quick else 4)
     for binary in (LOCKSTEP, WORKER):
         if not binary.exists():

@@ -238,19 +238,23 @@ def main():
     batches = Batches(options.model, options.data, rank)
     world_size = int(os.environ.get("WORLD_SIZE", os.environ.get("OMPI_COMM_WORLD_SIZE", "1")))
 
-    seconds, first_step_seconds, loss = [], 0.0, 0.0
+    seconds, first_step_seconds, loss, warm = [], 0.0, 0.0, 0.0
     for number in range(options.steps):
         begin = time.perf_counter()
+        if number == options.warmup:
+            warm = begin
         loss = step(*batches.next(options.batch))
         seconds.append(time.perf_counter() - begin)
         if number == 0:
             first_step_seconds = time.time() - options.started
+    mean = (time.perf_counter() - warm) / (options.steps - options.warmup)
 
     if rank == 0:
         median = statistics.median(seconds[options.warmup:])
         print(json.dumps({
             "model": options.model, "exchange": options.exchange, "world_size": world_size,
-            "step_ms": median * 1e3, "samples_per_second": options.batch * world_size / median,
+            "step_ms": median * 1e3, "mean_ms": mean * 1e3,
+            "samples_per_second": options.batch * world_size / median,
             "first_step_seconds": first_step_seconds, "loss": loss,
             "torch": torch.__version__}), flush=True)
     if options.exchange == "mpi":
