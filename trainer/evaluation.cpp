@@ -1,9 +1,12 @@
 #include "trainer/evaluation.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <numeric>
 
 #include "comm/reduction_tree.hpp"
+#include "data/evaluation_plan.hpp"
 #include "trainer/batch_tensors.hpp"
 
 namespace lockstep::trainer {
@@ -25,19 +28,16 @@ std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
   space.reset_buffers();
   auto samples = source.info().samples;
   if (options.most_samples >= 0) samples = std::min(samples, options.most_samples);
-  const auto batches = (samples + options.batch - 1) / options.batch;
-  const auto ranks = std::int64_t{group.world.size()};
-  const auto rank = std::int64_t{group.world.rank()};
-  const auto begin = batches * rank / ranks;
-  const auto end = batches * (rank + 1) / ranks;
+  const data::EvaluationPlan plan(samples, options.batch);
+  const auto range = plan.batches_of(group.world.rank(), group.world.size());
 
   std::vector<double> mine;
   data::Batch batch;
   std::vector<std::int64_t> rows;
-  for (auto index = begin; index < end; ++index) {
-    rows.resize(static_cast<std::size_t>(
-        std::min(options.batch, samples - index * options.batch)));
-    std::iota(rows.begin(), rows.end(), index * options.batch);
+  for (auto index = range.begin; index < range.end; ++index) {
+    const auto part = plan.samples_of(index);
+    rows.resize(static_cast<std::size_t>(part.size()));
+    std::iota(rows.begin(), rows.end(), part.begin);
     source.read(rows, batch);
     const auto tensors = tensors_of(batch, source.info());
     const auto outputs = space.model().forward(tensors.inputs, {Phase::kEvaluation, {}});

@@ -83,7 +83,9 @@ std::string StateKeeper::digest(std::int64_t steps_done) {
                                    gather(mine, state.extents().size()));
 }
 
-std::string StateKeeper::save(const checkpoints::CheckpointInfo& info) {
+std::string StateKeeper::save(
+    const checkpoints::CheckpointInfo& info,
+    const std::function<void(const std::string& digest)>& before_commit) {
   const auto state = files_at(info.step);
   checkpoints::SaveTicket ticket;
   const bool first = group_.world.rank() == 0;
@@ -104,7 +106,9 @@ std::string StateKeeper::save(const checkpoints::CheckpointInfo& info) {
     const auto digests = gather(mine, state.extents().size());
     digest = checkpoints::state_digest(state.files(), state.extents(), digests);
     together("commit of a checkpoint", [&] {
-      if (first) store_.commit(ticket, state.files(), state.extents(), digests, info);
+      if (!first) return;
+      before_commit(digest);
+      store_.commit(ticket, state.files(), state.extents(), digests, info);
     });
   } catch (const base::CommError&) {
     throw;

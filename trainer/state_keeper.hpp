@@ -3,7 +3,9 @@
 // commits. Used by Trainer. One rank, one thread; everything is collective over the world.
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "base/file_system.hpp"
 #include "checkpoints/checkpoint_store.hpp"
@@ -22,9 +24,12 @@ class StateKeeper {
   /// are equal states, whatever the rank count. Writes nothing. Collective.
   std::string digest(std::int64_t steps_done);
 
-  /// Writes a checkpoint and returns its digest when it is durable. When any rank fails, all
-  /// throw the same IoError and the checkpoints that exist stay as they are. Collective.
-  std::string save(const checkpoints::CheckpointInfo& info);
+  /// Writes a checkpoint and returns its digest when it is durable. Rank 0 calls `before_commit`
+  /// with the digest when all bytes are written and the checkpoint does not exist yet. When any
+  /// rank fails, all throw the same error and the checkpoints that exist stay as they are.
+  /// Collective.
+  std::string save(const checkpoints::CheckpointInfo& info,
+                   const std::function<void(const std::string& digest)>& before_commit);
 
   /// Keeps the newest `keep` checkpoints and that of `best_step`. Local, one rank.
   void retain(std::int64_t keep, std::int64_t best_step);

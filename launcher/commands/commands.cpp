@@ -1,0 +1,46 @@
+#include <array>
+
+#include "launcher/commands/command.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+constexpr char kTraining[] = "Training";
+constexpr char kData[] = "Data";
+constexpr char kRuns[] = "Runs";
+constexpr char kHelp[] = "Help";
+
+constexpr std::array kTable{
+    CommandEntry{"train", kTraining, "CONFIG [key=value ...]", "train a model", make_train},
+    CommandEntry{"plan", kTraining, "CONFIG [key=value ...]", "say what 'train' would do",
+                 make_plan},
+    CommandEntry{"resume", kTraining, "RUN", "go on from the newest good checkpoint", make_resume},
+    CommandEntry{"evaluate", kTraining, "RUN|CHECKPOINT", "compute exact metrics", make_evaluate},
+    CommandEntry{"predict", kTraining, "RUN|CHECKPOINT --output F.h5", "write ordered predictions",
+                 make_predict},
+    CommandEntry{"data import idx", kData, "IMAGES LABELS --output F.h5",
+                 "make a dataset of IDX files (MNIST and its kin)", make_data_import},
+    CommandEntry{"data inspect", kData, "F.h5", "say what is in a dataset", make_data_inspect},
+    CommandEntry{"data synth", kData, "KIND --rows N --output F.h5", "make a synthetic dataset",
+                 make_data_synth},
+    CommandEntry{"runs", kRuns, "", "list the runs", make_runs},
+    CommandEntry{"show", kRuns, "RUN", "say how a run stands", make_show},
+    CommandEntry{"verify", kRuns, "RUN", "check a run's ledger and checkpoints", make_verify},
+    CommandEntry{"config show", kHelp, "CONFIG [key=value ...]", "print the resolved configuration",
+                 make_config_show},
+    CommandEntry{"config explain", kHelp, "CONFIG KEY", "say where a value comes from",
+                 make_config_explain},
+    CommandEntry{"config reference", kHelp, "", "print every knob", make_config_reference},
+    CommandEntry{"config schema", kHelp, "", "print the JSON Schema for editors",
+                 make_config_schema},
+    CommandEntry{"explain", kHelp, "CODE", "say what an exit code means", make_explain},
+    CommandEntry{"env", kHelp, "", "print versions and what was found, for bug reports", make_env},
+    CommandEntry{"doctor", kHelp, "", "check this machine", make_doctor},
+    CommandEntry{"version", kHelp, "", "print the version", make_version},
+};
+
+}  // namespace
+
+std::span<const CommandEntry> command_table() { return kTable; }
+
+}  // namespace lockstep::launcher

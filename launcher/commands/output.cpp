@@ -1,0 +1,24 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.hpp"
+#include "launcher/commands/command.hpp"
+
+namespace lockstep::launcher {
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw base::IoError(std::string("standard output cannot be written (") + std::strerror(errno) +
+                            "); check where it leads",
+                        errno);
+  }
+}
+
+void print_message(const Style& style, std::string_view text) {
+  std::string line = style.terminal ? "\r\x1b[K" : "";
+  line += text;
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace lockstep::launcher

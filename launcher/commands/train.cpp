@@ -1,0 +1,175 @@
+// `train CONFIG [key=value ...]` and `plan`, which is `train --dry-run`.
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "data/dataset_file.hpp"
+#include "launcher/captured.hpp"
+#include "launcher/commands/command.hpp"
+#include "launcher/commands/launch_options.hpp"
+#include "launcher/commands/run_workers.hpp"
+#include "launcher/machine.hpp"
+#include "launcher/plan_text.hpp"
+#include "launcher/prepare_run.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds kDescribePatience{60};
+
+/// Samples of the training data, without opening more than the file's own tables.
+std::int64_t count_samples(const configs::RunConfig& config) {
+  const data::DatasetFile file(config.data.train);
+  if (const auto* inputs = file.find_column(config.data.inputs)) return inputs->shape.front();
+  // A window of tokens needs one more as its last target.
+  return (file.column(config.data.tokens).shape.front() - 1) / config.model.context;
+}
+
+std::optional<std::uint64_t> number_at(const json& object, const char* key) {
+  const auto place = object.find(key);
+  if (place == object.end() || !place->is_number_unsigned()) return std::nullopt;
+  return place->get<std::uint64_t>();
+}
+
+/// Double quotes, as JSON and YAML share them.
+std::string as_yaml(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+class Train final : public Command {
+ public:
+  explicit Train(bool plan_only) : dry_run_(plan_only), plan_only_(plan_only) {}
+
+  void declare(CLI::App& app) override {
+    app.add_option("CONFIG", config_, "configuration file")->required();
+    app.add_option("overrides", overrides_, "key=value, +key=value or ~key");
+    launch_.declare(app);
+    app.add_option("--name", name_, "name of the run, otherwise two words");
+    if (!plan_only_) app.add_flag("--dry-run", dry_run_, "say what would be done, and do nothing");
+    app.add_flag("--fast-dev-run{1}", fast_dev_run_,
+                 "try everything with N steps (1) and one evaluation batch")
+        ->check(CLI::Range(1, 1'000'000));
+    app.add_option("--overfit-batches", overfit_batches_,
+                   "train on the first N batches again and again: the loss must fall")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1'000'000));
+    app.footer(fmt::format("example: lockstep {} exp.yaml train.optimizer.lr=3e-4 --ranks 2",
+                           plan_only_ ? "plan" : "train"));
+  }
+
+  int run(const Session& session) override {
+    check_overrides(overrides_);
+    auto overrides = overrides_;
+    const auto from_options = launch_.overrides();
+    overrides.insert(overrides.end(), from_options.begin(), from_options.end());
+    if (!name_.empty()) overrides.push_back("run.name=" + as_yaml(name_));
+    const auto loaded = configs::read_config(config_, {overrides, session.environment});
+
+    auto request = launch_request(loaded, launch_, session);
+    if (dry_run_) return print_plan(session, loaded, std::move(request));
+    check_data(loaded.config);
+    request.worker = worker_command(require_worker(session.environment), "train", loaded);
+    auto plan = plan_launch(request);
+
+    std::vector<std::string> hosts;
+    for (const auto& host : request.hosts) hosts.push_back(host.host);
+    const auto run =
+        prepare_run(loaded, {.command = session.command, .ranks = plan.ranks, .hosts = hosts});
+    plan.argv.insert(plan.argv.end(), {"--run-dir", run.path()});
+    print_message(session.messages,
+                  fmt::format("run {} on {} {} ({})\n", run.path(), plan.ranks,
+                              plan.ranks == 1 ? "rank" : "ranks", name_of(plan.kind)));
+    return run_workers(session, plan, run, RunUse::kWritten);
+  }
+
+ private:
+  std::vector<std::string> worker_command(const std::string& worker, const std::string& verb,
+                                          const configs::LoadedConfig& loaded) const {
+    std::vector<std::string> words{worker, verb, config_};
+    words.insert(words.end(), loaded.overrides.begin(), loaded.overrides.end());
+    if (fast_dev_run_ > 0) {
+      words.insert(words.end(), {"--fast-dev-run", std::to_string(fast_dev_run_)});
+    }
+    if (overfit_batches_ > 0) {
+      words.insert(words.end(), {"--overfit-batches", std::to_string(overfit_batches_)});
+    }
+    return words;
+  }
+
+  /// Sooner than the workers would, and without a run directory for a run that cannot be.
+  static void check_data(const configs::RunConfig& config) {
+    for (const auto& path : {config.data.train, config.data.test}) {
+      if (path.empty() || base::FileSystem::posix().file_size(path)) continue;
+      throw base::DataError(fmt::format(
+          "data file {} does not exist (the configuration names it, and paths start at {}); make "
+          "it with 'lockstep data synth' or 'lockstep data import', or correct the path",
+          base::quote(path), base::quote(base::absolute_path("."))));
+    }
+  }
+
+  int print_plan(const Session& session, const configs::LoadedConfig& loaded,
+                 LaunchRequest request) const {
+    const auto worker = find_worker(session.environment);
+    request.additions.clear();
+    request.worker = worker_command(worker.empty() ? "lockstep-worker" : worker, "train", loaded);
+    const auto plan = plan_launch(request);
+    PlanFacts facts;
+    facts.command = shell_line(plan);
+    facts.free_shared_bytes = space_of("/dev/shm").value_or(SpaceOnDisk{}).free_bytes;
+    try {
+      facts.samples = count_samples(loaded.config);
+    } catch (const base::Error& error) {
+      facts.no_samples = error.what();
+    }
+    if (!worker.empty()) add_description(session, loaded, worker, plan, facts);
+    print(plan_text(loaded.config, plan, facts));
+    return 0;
+  }
+
+  void add_description(const Session& session, const configs::LoadedConfig& loaded,
+                       const std::string& worker, const LaunchPlan& plan, PlanFacts& facts) const {
+    std::vector<std::string> words{worker, "describe", config_};
+    words.insert(words.end(), loaded.overrides.begin(), loaded.overrides.end());
+    const auto answer = run_captured(words, session.environment, kDescribePatience);
+    if (!answer || answer->exit_code != 0) return;
+    const auto description = json::parse(answer->output, nullptr, false);
+    if (!description.is_object()) return;
+    facts.parameters = number_at(description, "parameters");
+    facts.state_bytes = number_at(description, "state_bytes");
+    if (!facts.parameters || !facts.state_bytes || plan.ranks == 1) return;
+    // The state once, and a gradient of every rank of the fullest node.
+    const auto a_node = static_cast<std::uint64_t>(ranks_on_a_node(loaded.config, plan));
+    facts.node_bytes = *facts.state_bytes + a_node * *facts.parameters * sizeof(float);
+  }
+
+  static int ranks_on_a_node(const configs::RunConfig& config, const LaunchPlan& plan) {
+    int most = config.launch.hosts.empty() ? plan.ranks : 1;
+    for (const auto& text : config.launch.hosts) {
+      for (const auto& host : parse_hosts(text)) most = std::max(most, host.slots);
+    }
+    return std::min(most, plan.ranks);
+  }
+
+  std::string config_;
+  std::vector<std::string> overrides_;
+  LaunchOptions launch_;
+  std::string name_;
+  bool dry_run_;
+  bool plan_only_;
+  int fast_dev_run_ = 0;
+  int overfit_batches_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_train() { return std::make_unique<Train>(false); }
+std::unique_ptr<Command> make_plan() { return std::make_unique<Train>(true); }
+
+}  // namespace lockstep::launcher

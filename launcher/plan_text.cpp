@@ -1,0 +1,117 @@
+#include "launcher/plan_text.hpp"
+
+#include <fmt/core.h>
+
+#include "base/file_system.hpp"
+#include "base/text.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+std::string count(std::int64_t number) {
+  return base::format_count(static_cast<std::uint64_t>(number));
+}
+
+std::string model_text(const configs::RunConfig& config, const PlanFacts& facts) {
+  if (!facts.parameters) return config.model.name + ", size unknown (the worker did not say)";
+  return fmt::format("{}, {} parameters ({})", config.model.name,
+                     base::format_count(*facts.parameters),
+                     base::format_bytes(*facts.parameters * sizeof(float)));
+}
+
+std::string data_text(const configs::RunConfig& config, const PlanFacts& facts) {
+  if (facts.samples) return fmt::format("{}, {} samples", config.data.train, count(*facts.samples));
+  return fmt::format("{}, samples unknown ({})", config.data.train, facts.no_samples);
+}
+
+/// `4 4 3` micro-batches, or `4 x 8 ranks` where there are many.
+std::string split_text(const configs::RunConfig& config, const LaunchPlan& plan) {
+  if (plan.micro_batches.empty()) {
+    return fmt::format("{} samples a step, one micro-batch a rank", config.train.global_batch);
+  }
+  std::vector<std::string> parts;
+  for (std::size_t first = 0; first < plan.micro_batches.size();) {
+    const auto size = plan.micro_batches[first].size();
+    auto next = first;
+    while (next < plan.micro_batches.size() && plan.micro_batches[next].size() == size) ++next;
+    parts.push_back(next - first == 1
+                        ? fmt::format("{} on rank {}", size, first)
+                        : fmt::format("{} on each of ranks {} to {}", size, first, next - 1));
+    first = next;
+  }
+  return fmt::format("{} samples a step in {} micro-batches of {}: {}", config.train.global_batch,
+                     plan.micro_batches.back().end, config.train.micro_batch, base::joined(parts));
+}
+
+std::string steps_text(const configs::RunConfig& config, const PlanFacts& facts) {
+  const auto& train = config.train;
+  if (!facts.samples) {
+    return train.steps > 0 ? fmt::format("{}, {} samples", count(train.steps),
+                                         count(train.steps * train.global_batch))
+                           : fmt::format("{} epochs", train.epochs);
+  }
+  const auto a_epoch = *facts.samples / train.global_batch;
+  if (a_epoch == 0) {
+    return fmt::format("none: {} samples are fewer than train.global_batch {}",
+                       count(*facts.samples), train.global_batch);
+  }
+  const auto steps = train.steps > 0 ? train.steps : train.epochs * a_epoch;
+  const double epochs = static_cast<double>(steps) / static_cast<double>(a_epoch);
+  return fmt::format("{} = {:.4g} epochs of {} steps, {} samples", count(steps), epochs,
+                     count(a_epoch), count(steps * train.global_batch));
+}
+
+std::string promise_text(const configs::RunConfig& config) {
+  if (config.train.micro_batch == 0) {
+    return "off: without train.micro_batch the number of ranks changes the result (reduction "
+           "fast)";
+  }
+  if (config.train.reduction == "fast") {
+    return "off: reduction fast sums in the order of the ranks";
+  }
+  return "the same state_digest on any number of ranks";
+}
+
+std::string memory_text(const PlanFacts& facts) {
+  if (!facts.state_bytes) return "unknown (the worker did not say)";
+  auto text = fmt::format("{} of state", base::format_bytes(*facts.state_bytes));
+  if (facts.node_bytes) {
+    text += fmt::format(", {} of shared memory a node ({} free in /dev/shm here)",
+                        base::format_bytes(*facts.node_bytes),
+                        base::format_bytes(facts.free_shared_bytes));
+    if (*facts.node_bytes > facts.free_shared_bytes) {
+      text += ": TOO LITTLE, see 'lockstep doctor'";
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string plan_text(const configs::RunConfig& config, const LaunchPlan& plan,
+                      const PlanFacts& facts) {
+  const auto name =
+      config.run.name.empty() ? std::string("<two words, chosen at the start>") : config.run.name;
+  const auto directory = base::join_path(config.run.directory, name);
+  std::string text;
+  const auto add = [&](const char* label, const std::string& value) {
+    text += fmt::format("{:<9}{}\n", label, value);
+  };
+  add("run", name);
+  add("model", model_text(config, facts));
+  add("data", data_text(config, facts));
+  add("ranks",
+      fmt::format("{} ({}), {} {} each", plan.ranks, name_of(plan.kind), config.compute.threads,
+                  config.compute.threads == 1 ? "thread" : "threads"));
+  add("split", split_text(config, plan));
+  add("steps", steps_text(config, facts));
+  add("promise", promise_text(config));
+  add("memory", memory_text(facts));
+  add("files", directory + "/");
+  add("", "run.json, config.yaml, overrides.txt, ledger.jsonl, metrics.jsonl, events.jsonl");
+  add("", fmt::format("logs/, checkpoints/ (the newest {} and the best)", config.checkpoint.keep));
+  add("command", facts.command);
+  return text;
+}
+
+}  // namespace lockstep::launcher

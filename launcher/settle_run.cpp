@@ -1,0 +1,58 @@
+#include "launcher/settle_run.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "checkpoints/json_lines.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+using base::ExitCode;
+
+nlohmann::ordered_json event_of(const Verdict& verdict, const std::string& time) {
+  nlohmann::ordered_json event{{"event", "failure"}, {"time", time}, {"cause", verdict.cause}};
+  event["rank"] =
+      verdict.rank < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(verdict.rank);
+  event["host"] = verdict.host;
+  event["phase"] = verdict.phase;
+  event["step"] =
+      verdict.step < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(verdict.step);
+  event["message"] = verdict.message;
+  event["advice"] = verdict.advice;
+  event["exit_code"] = verdict.exit_code;
+  event["by"] = "supervisor";
+  return event;
+}
+
+}  // namespace
+
+const char* status_of(int exit_code) {
+  switch (static_cast<ExitCode>(exit_code)) {
+    case ExitCode::kDone: return "done";
+    case ExitCode::kDiverged: return "diverged";
+    case ExitCode::kStopped:
+    case ExitCode::kInterrupted:
+    case ExitCode::kTerminated: return "stopped";
+    default: return "failed";
+  }
+}
+
+checkpoints::RunRecord settle_run(base::FileSystem& files, const checkpoints::RunDirectory& run,
+                                  const LaunchEnd& end, const base::Clock& clock) {
+  const auto time = base::format_utc(clock.wall());
+  auto record = run.read_record();
+  if (end.verdict && end.source == VerdictSource::kProcesses) {
+    checkpoints::JsonLines events(files, run.events_path());
+    events.append(event_of(*end.verdict, time));
+  }
+  if (record.status == "running" || record.exit_code != end.exit_code) {
+    record.status = status_of(end.exit_code);
+    record.exit_code = end.exit_code;
+    if (record.ended.empty() || record.status != "done") record.ended = time;
+    run.write_record(record);
+  }
+  return record;
+}
+
+}  // namespace lockstep::launcher

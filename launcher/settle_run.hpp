@@ -1,0 +1,19 @@
+#pragma once
+// After a launch: sees to it that the run's files tell how it ended, also when its ranks could not
+// write that themselves. For the supervisor; one thread, after all ranks have gone.
+
+#include "base/clock.hpp"
+#include "checkpoints/run_directory.hpp"
+#include "launcher/supervise.hpp"
+
+namespace lockstep::launcher {
+
+/// The status that run.json has for an exit code: done, stopped, diverged or failed.
+const char* status_of(int exit_code);
+
+/// Notes the end in run.json, and the verdict in events.jsonl, where the ranks have not. Returns
+/// the record as it then stands.
+checkpoints::RunRecord settle_run(base::FileSystem& files, const checkpoints::RunDirectory& run,
+                                  const LaunchEnd& end, const base::Clock& clock);
+
+}  // namespace lockstep::launcher

@@ -1,0 +1,399 @@
+// lockstep-worker: one rank. Started by mpirun or srun, by `lockstep`, or alone.
+
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/environment.hpp"
+#include "base/log.hpp"
+#include "base/text.hpp"
+#include "checkpoints/json_lines.hpp"
+#include "configs/reader.hpp"
+#include "configs/writer.hpp"
+#include "launcher/prepare_run.hpp"
+#include "launcher/run_card.hpp"
+#include "launcher/settle_run.hpp"
+#include "launcher/terminal.hpp"
+#include "launcher/worker_failure.hpp"
+#include "launcher/worker_session.hpp"
+#include "trainer/evaluation.hpp"
+#include "trainer/prediction.hpp"
+#include "trainer/trainer.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+using base::ExitCode;
+
+enum class Verb { kTrain, kResume, kEvaluate, kPredict, kDescribe };
+
+struct Arguments {
+  Verb verb = Verb::kTrain;
+  std::string target;  ///< configuration, run or checkpoint
+  std::vector<std::string> overrides;
+  std::string run_dir;
+  std::string output;
+  trainer::TrialLimits limits;
+};
+
+/// What every command has after start-up.
+struct Worker {
+  Arguments arguments;
+  std::vector<std::string> command;  ///< as typed
+  std::map<std::string, std::string> environment;
+  base::LaunchedAs launched;
+  configs::LoadedConfig loaded;
+  std::string run_path;         ///< of the run that is written or read
+  std::string checkpoint_path;  ///< when one was named
+  std::uint64_t events_start = 0;
+  trainer::Position position;
+  Style style;
+
+  bool writes_run() const {
+    return arguments.verb == Verb::kTrain || arguments.verb == Verb::kResume;
+  }
+  /// A supervisor shows failures and the end card itself.
+  bool supervised() const { return environment.contains(kTerminalVariable); }
+};
+
+base::FileSystem& files() { return base::FileSystem::posix(); }
+
+bool is_checkpoint(const std::string& path) {
+  return files().file_size(base::join_path(path, "manifest.json")).has_value();
+}
+
+/// Reads the configuration that the command names. Local, before MPI.
+void load_config(Worker& worker) {
+  const auto& target = worker.arguments.target;
+  if (worker.arguments.verb == Verb::kTrain || worker.arguments.verb == Verb::kDescribe) {
+    worker.loaded = configs::read_config(target, {worker.arguments.overrides, worker.environment});
+    return;
+  }
+  auto run = target;
+  if (is_checkpoint(target)) {
+    worker.checkpoint_path = base::absolute_path(target);
+    // A checkpoint lies in RUN/checkpoints/step-N.
+    run = base::parent_path(base::parent_path(worker.checkpoint_path));
+  }
+  const auto directory = checkpoints::RunDirectory::open(files(), "runs", run);
+  worker.run_path = directory.path();
+  worker.loaded = configs::read_config(directory.config_path(),
+                                       {worker.arguments.overrides, worker.environment});
+}
+
+/// Rank 0 makes the run's directory unless the supervisor has; it starts git, so it must come
+/// before MPI. Returns the path, or `!` and a problem for all ranks.
+std::string make_run(const Worker& worker) {
+  if (worker.arguments.verb != Verb::kTrain) return worker.run_path;
+  if (!worker.arguments.run_dir.empty()) return base::absolute_path(worker.arguments.run_dir);
+  if (worker.launched.rank != 0) return "";
+  try {
+    RunRequest request;
+    request.command = worker.command;
+    request.ranks = std::max(worker.launched.world_size, 1);
+    return prepare_run(worker.loaded, request).path();
+  } catch (const base::Error& error) {
+    return "!" + std::to_string(static_cast<int>(error.code())) + " " + error.what();
+  }
+}
+
+void agree_on_run(Worker& worker, comm::Communicator& world, const std::string& made) {
+  const auto path = world.all_gather_texts(made, "run directory")[0];
+  if (path.starts_with('!')) {
+    const auto space = path.find(' ');
+    throw base::Error(static_cast<ExitCode>(std::stoi(path.substr(1, space - 1))),
+                      path.substr(space + 1));
+  }
+  worker.run_path = path.empty() ? path : base::absolute_path(path);
+  if (!worker.run_path.empty()) {
+    worker.events_start =
+        files().file_size(base::join_path(worker.run_path, "events.jsonl")).value_or(0);
+  }
+}
+
+/// Shows the progress line now and then.
+class ProgressPrinter {
+ public:
+  ProgressPrinter(const Style& style, double seconds)
+      : style_(style),
+        period_(std::chrono::duration_cast<std::chrono::nanoseconds>(
+            std::chrono::duration<double>(style.terminal ? std::min(seconds, 0.2) : seconds))) {}
+
+  void operator()(const trainer::TrainingProgress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    const bool last = progress.step == progress.total_steps;
+    if (!last && shown_ && now - *shown_ < period_) return;
+    shown_ = now;
+    const auto line = format_progress(style_, {.epoch = progress.epoch,
+                                               .epochs = progress.epochs,
+                                               .step = progress.step,
+                                               .steps = progress.total_steps,
+                                               .samples_per_second = progress.samples_per_second,
+                                               .loss = progress.loss,
+                                               .remaining = progress.remaining});
+    const auto bytes = progress_bytes(style_, line) + (last && style_.terminal ? "\n" : "");
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fflush(stdout);
+  }
+
+ private:
+  Style style_;
+  std::chrono::nanoseconds period_;
+  std::optional<std::chrono::steady_clock::time_point> shown_;
+};
+
+void note_end(const Worker& worker, ExitCode code) {
+  const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
+  const auto time = base::format_utc(base::Clock::system().wall());
+  auto record = run.read_record();
+  record.status = status_of(static_cast<int>(code));
+  record.exit_code = static_cast<int>(code);
+  record.ended = time;
+  run.write_record(record);
+  checkpoints::JsonLines(files(), run.events_path())
+      .append({{"event", "end"}, {"time", time}, {"exit_code", static_cast<int>(code)}});
+}
+
+ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
+  const auto begin = std::chrono::steady_clock::now();
+  const base::StopSignal stop;
+  const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
+  const int rank = session.world().rank();
+  log.open_json(run.log_path(rank));
+  const auto& config = worker.loaded.config;
+  log.debug("rank " + std::to_string(rank) + " of " + std::to_string(session.world().size()) +
+            ", process " + std::to_string(::getpid()));
+  const bool resume = worker.arguments.verb == Verb::kResume;
+  trainer::Trainer trainer({.config = config,
+                            .config_hash = configs::config_hash(config),
+                            .limits = worker.arguments.limits,
+                            .run = run,
+                            .from_checkpoint = worker.checkpoint_path,
+                            .resume = resume,
+                            .files = files(),
+                            .clock = base::Clock::system(),
+                            .stop = stop,
+                            .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
+                            .warn = [&](const std::string& text) { log.warning(text); }},
+                           session.group(), worker.position);
+  const auto outcome = trainer.run();
+  session.world().barrier("the end of the run");
+  worker.position.phase = "end";
+  if (rank == 0) {
+    note_end(worker, outcome.code);
+    if (!worker.supervised()) {
+      const auto card = end_card(worker.style, run.read_record(), run.path(),
+                                 std::chrono::steady_clock::now() - begin);
+      std::fwrite(card.data(), 1, card.size(), stdout);
+    }
+  }
+  return outcome.code;
+}
+
+/// The model of a run as its newest good checkpoint, or the named one, has it.
+trainer::Assembly load_model(Worker& worker, WorkerSession& session) {
+  const auto& config = worker.loaded.config;
+  const auto group = session.group();
+  auto made =
+      trainer::assemble(config, configs::config_hash(config), {}, trainer::Use::kInference, group);
+  worker.position.phase = "restore";
+  const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
+  std::string path = worker.checkpoint_path;
+  if (path.empty() && session.world().rank() == 0) {
+    path = checkpoints::CheckpointStore(files(), run.checkpoints_path()).newest_good().value_or("");
+  }
+  path = session.world().all_gather_texts(path, "checkpoint")[0];
+  if (path.empty()) {
+    throw base::CheckpointError("run " + base::quote(run.name()) +
+                                " has no good checkpoint (nothing to load); train it first, or see "
+                                "'lockstep verify'");
+  }
+  trainer::StateKeeper(group, *made.step, files(), run.checkpoints_path()).load(path);
+  return made;
+}
+
+ExitCode evaluate(Worker& worker, WorkerSession& session) {
+  auto made = load_model(worker, session);
+  if (made.test == nullptr) {
+    throw base::ConfigError(
+        "the configuration of the run names no data.test (nothing to evaluate "
+        "on); give one with data.test=FILE");
+  }
+  worker.position.phase = "evaluation";
+  const auto metrics =
+      trainer::evaluate(session.group(), made.step->parameters(), *made.objective, *made.test,
+                        {.batch = worker.loaded.config.evaluate.batch});
+  if (session.world().rank() == 0) {
+    const nlohmann::json json(metrics);
+    std::printf("%s\n", json.dump().c_str());
+  }
+  session.world().barrier("the end of the evaluation");
+  return ExitCode::kDone;
+}
+
+ExitCode predict(Worker& worker, WorkerSession& session) {
+  auto made = load_model(worker, session);
+  worker.position.phase = "prediction";
+  auto& source = made.test != nullptr ? *made.test : *made.train;
+  const auto samples =
+      trainer::predict(session.group(), made.step->parameters(), source,
+                       worker.loaded.config.evaluate.batch, worker.arguments.output);
+  if (session.world().rank() == 0) {
+    std::printf("%s predictions in %s\n",
+                base::format_count(static_cast<std::uint64_t>(samples)).c_str(),
+                worker.arguments.output.c_str());
+  }
+  return ExitCode::kDone;
+}
+
+ExitCode describe_config(const Worker& worker) {
+  const auto model = trainer::describe_model(worker.loaded.config);
+  const nlohmann::json json{{"parameters", model.parameters},
+                            {"buffers", model.buffers},
+                            {"state_bytes", model.state_bytes},
+                            {"tensors", model.tensors}};
+  std::printf("%s\n", json.dump().c_str());
+  return ExitCode::kDone;
+}
+
+/// Tells everybody and ends the process; never returns.
+[[noreturn]] void fail(Worker& worker, WorkerSession& session, const std::string& message,
+                       ExitCode code) {
+  auto& world = session.world();
+  world.fail(message, code);
+  const auto first = world.failure().value_or(comm::Failure{world.rank(), message, code});
+  // The rank that failed first tells; the others leave it a moment to do so.
+  constexpr std::chrono::seconds kPatience{3};
+  if (first.rank != world.rank()) std::this_thread::sleep_for(kPatience);
+  const FailureNote note{.rank = first.rank,
+                         .host = base::host_name(),
+                         .position = worker.position,
+                         .message = first.reason,
+                         .code = first.code};
+  const bool told = worker.writes_run() && !worker.run_path.empty()
+                        ? note_first_failure(files(), worker.run_path, worker.events_start, note)
+                        : first.rank == world.rank();
+  const bool shown_by_supervisor =
+      worker.supervised() && worker.writes_run() && first.code != ExitCode::kUsage;
+  if (told && !shown_by_supervisor) {
+    std::fprintf(stderr, "error: %s\n", describe(note, world.size()).c_str());
+  }
+  std::fflush(nullptr);
+  if (session.has_mpi() && world.size() > 1) comm::MpiSession::abort(first.code);
+  ::_exit(static_cast<int>(first.code));
+}
+
+ExitCode run(Worker& worker) {
+  load_config(worker);
+  if (worker.arguments.verb == Verb::kDescribe) return describe_config(worker);
+  const auto made = make_run(worker);
+
+  WorkerSession session(worker.launched);
+  base::Log log({.prefix = session.world().size() > 1
+                               ? "rank " + std::to_string(session.world().rank()) + ": "
+                               : "",
+                 .json_path = {},
+                 .rank = session.world().rank(),
+                 .host = base::host_name()});
+  try {
+    session.world().set_deadline(std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::duration<double>(worker.loaded.config.launch.deadline_seconds)));
+    agree_on_run(worker, session.world(), made);
+    session.find_nodes(static_cast<int>(worker.loaded.config.launch.ranks_per_node));
+    switch (worker.arguments.verb) {
+      case Verb::kTrain:
+      case Verb::kResume: return train(worker, session, log);
+      case Verb::kEvaluate: return evaluate(worker, session);
+      case Verb::kPredict: return predict(worker, session);
+      case Verb::kDescribe: break;
+    }
+    return ExitCode::kDone;
+  } catch (const base::Error& error) {
+    fail(worker, session, error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    fail(worker, session,
+         "memory ran out (the model, its gradients and its batches did not fit); use more ranks or "
+         "a smaller train.micro_batch",
+         ExitCode::kEnvironment);
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    fail(worker, session, text.substr(0, text.find('\n')), ExitCode::kFailed);
+  }
+}
+
+void declare(CLI::App& app, Arguments& arguments) {
+  app.require_subcommand(1);
+  const auto add = [&](const char* name, const char* text, Verb verb, const char* target) {
+    auto* command = app.add_subcommand(name, text);
+    command->add_option(target, arguments.target)->required();
+    command->callback([&arguments, verb] { arguments.verb = verb; });
+    return command;
+  };
+  auto* train = add("train", "train by a configuration", Verb::kTrain, "CONFIG");
+  train->add_option("overrides", arguments.overrides, "key=value");
+  train->add_option("--run-dir", arguments.run_dir, "a run's directory that was made already");
+  train->add_option("--fast-dev-run", arguments.limits.fast_dev_steps,
+                    "stop after N steps, keep no checkpoint");
+  train->add_option("--overfit-batches", arguments.limits.overfit_batches,
+                    "train on the first N global batches, keep no checkpoint");
+  auto* resume = add("resume", "go on from a run's newest checkpoint", Verb::kResume, "RUN");
+  resume->add_option("overrides", arguments.overrides, "key=value");
+  auto* evaluate = add("evaluate", "metrics of a trained model", Verb::kEvaluate, "RUN");
+  evaluate->add_option("overrides", arguments.overrides, "key=value");
+  auto* predict = add("predict", "outputs of a trained model", Verb::kPredict, "RUN");
+  predict->add_option("--output", arguments.output, "HDF5 file to write")->required();
+  predict->add_option("overrides", arguments.overrides, "key=value");
+  auto* describe = add("describe", "sizes of the model as JSON", Verb::kDescribe, "CONFIG");
+  describe->add_option("overrides", arguments.overrides, "key=value");
+}
+
+void tune_process(const base::LaunchedAs& launched) {
+  // Large blocks stay with the process: otherwise glibc gives them back after each step, and the
+  // kernel hands out zeroed pages again in the next.
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  ::mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+  ::mallopt(M_TOP_PAD, 64 << 20);
+  // No rank outlives the launcher that started it.
+  if (launched.launcher != base::Launcher::kNone) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+int main_of(int argc, char** argv) {
+  Worker worker;
+  worker.command.assign(argv, argv + argc);
+  CLI::App app{"One rank of Lockstep. Most people start it through 'lockstep' or mpirun."};
+  declare(app, worker.arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  try {
+    worker.environment = base::environment_variables();
+    worker.launched = base::launched_as(worker.environment);
+    worker.style =
+        choose_style(ColorChoice::kAuto, worker.environment, terminal_columns(STDOUT_FILENO));
+    tune_process(worker.launched);
+    return static_cast<int>(run(worker));
+  } catch (const base::Error& error) {
+    // Before the ranks know of each other: all of them see the same, one tells.
+    if (worker.launched.rank == 0) std::fprintf(stderr, "error: %s\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::launcher
+
+int main(int argc, char** argv) {
+  const int code = lockstep::launcher::main_of(argc, argv);
+  std::fflush(nullptr);
+  // Static destructors of the libraries cost more than the exit itself and do nothing for us.
+  ::_exit(code);
+}

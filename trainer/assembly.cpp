@@ -1,0 +1,194 @@
+#include "trainer/assembly.hpp"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+
+#include <mutex>
+
+#include "base/error.hpp"
+#include "base/file_system.hpp"
+#include "base/hash.hpp"
+#include "base/philox.hpp"
+#include "base/text.hpp"
+#include "comm/agreement.hpp"
+#include "data/fingerprint.hpp"
+#include "trainer/batch_tensors.hpp"
+#include "trainer/models/models.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+data::SourceOptions source_options(const configs::RunConfig& config, const std::string& path,
+                                   data::Fingerprinting fingerprinting) {
+  data::SourceOptions options;
+  options.path = path;
+  options.inputs = config.data.inputs;
+  options.targets = config.data.targets;
+  options.tokens = config.data.tokens;
+  options.context = config.model.context;
+  options.classes = config.model.classes;
+  options.scale = config.data.scale;
+  options.mean = config.data.mean;
+  options.std = config.data.std;
+  options.fingerprinting = fingerprinting;
+  return options;
+}
+
+/// The test set must speak of the same task, with the training set's classes.
+std::unique_ptr<data::SampleSource> open_test(const configs::RunConfig& config,
+                                              const data::SourceInfo& train,
+                                              data::Fingerprinting fingerprinting) {
+  if (config.data.test.empty()) return nullptr;
+  auto options = source_options(config, config.data.test, fingerprinting);
+  options.kind = train.kind;
+  options.classes = train.classes;
+  auto source = std::make_unique<data::SampleSource>(options);
+  if (source->info().input_shape != train.input_shape) {
+    throw base::DataError("data file " + base::quote(config.data.test) +
+                          " holds samples of another shape than " +
+                          base::quote(config.data.train) +
+                          " (one model takes both); make them alike");
+  }
+  return source;
+}
+
+std::shared_ptr<Model> seeded_model(const configs::RunConfig& config,
+                                    const data::SourceInfo& info) {
+  // Modules initialise themselves from the default generator, one model at a time.
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  torch::manual_seed(base::keyed_random(static_cast<std::uint64_t>(config.train.seed),
+                                        base::RandomPurpose::kInitialization, 0, 0));
+  return models::make_model(config.model, shapes_of(info));
+}
+
+OptimizerOptions optimizer_options(const configs::OptimizerConfig& config) {
+  return {.kind = optimizer_kind(config.name),
+          .momentum = config.momentum,
+          .nesterov = config.nesterov,
+          .weight_decay = config.weight_decay,
+          .beta1 = config.betas.at(0),
+          .beta2 = config.betas.at(1),
+          .eps = config.eps};
+}
+
+Schedule schedule_of(const configs::TrainConfig& config, std::int64_t total_steps) {
+  return {.kind = schedule_kind(config.schedule.name),
+          .base_lr = config.optimizer.lr,
+          .min_lr_ratio = config.schedule.min_lr_ratio,
+          .warmup_steps = config.schedule.warmup_steps,
+          .total_steps = total_steps,
+          .step_size = std::max<std::int64_t>(config.schedule.step_size, 1),
+          .gamma = config.schedule.gamma};
+}
+
+/// Micro-batches of a step, and samples of one. Without train.micro_batch each rank has one.
+std::pair<std::int64_t, std::int64_t> micro_batches_of(const configs::TrainConfig& config,
+                                                       int world_size) {
+  if (config.micro_batch > 0) {
+    return {config.global_batch / config.micro_batch, config.micro_batch};
+  }
+  if (config.global_batch % world_size != 0) {
+    throw base::ConfigError("train.global_batch " + std::to_string(config.global_batch) +
+                            " cannot be shared evenly by " + std::to_string(world_size) +
+                            " ranks (without train.micro_batch each rank takes an equal part); "
+                            "use a divisor as the number of ranks, or set train.micro_batch");
+  }
+  return {world_size, config.global_batch / world_size};
+}
+
+void require_same_data(comm::Communicator& world, const std::string& path) {
+  if (path.empty()) return;
+  comm::require_agreement(world, "data file " + base::quote(path), data::quick_identity(path),
+                          base::ExitCode::kData);
+}
+
+}  // namespace
+
+Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
+                  const TrialLimits& limits, Use use, RankGroup group) {
+  require_device(config.compute);
+  at::set_num_threads(static_cast<int>(config.compute.threads));
+  comm::require_agreement(group.world, "configuration", config_hash);
+  require_same_data(group.world, config.data.train);
+  require_same_data(group.world, config.data.test);
+
+  Assembly made;
+  const auto fingerprinting = group.world.rank() == 0 && use == Use::kTraining
+                                  ? data::Fingerprinting::kWholeFile
+                                  : data::Fingerprinting::kNone;
+  made.train = std::make_unique<data::SampleSource>(
+      source_options(config, config.data.train, fingerprinting));
+  const auto& info = made.train->info();
+  made.test = open_test(config, info, fingerprinting);
+  made.objective_kind = objective_of(info, config.train.loss);
+  made.objective = std::make_unique<Objective>(made.objective_kind, config.train.label_smoothing);
+
+  auto samples = info.samples;
+  if (limits.overfit_batches > 0) {
+    samples = std::min(samples, limits.overfit_batches * config.train.global_batch);
+  }
+  made.steps_per_epoch = data::steps_per_epoch(samples, config.train.global_batch);
+  made.total_steps = config.train.steps > 0 ? config.train.steps
+                                            : config.train.epochs * made.steps_per_epoch;
+  const auto scheduled_steps = made.total_steps;
+  if (limits.fast_dev_steps > 0) {
+    made.total_steps = std::min(made.total_steps, limits.fast_dev_steps);
+  }
+
+  auto model = seeded_model(config, info);
+  comm::require_agreement(group.world, "model layout",
+                          base::sha256_hex(layout_of(*model).describe()));
+  auto [micro_batches, micro_batch] = micro_batches_of(config.train, group.world.size());
+  if (use == Use::kInference) micro_batches = group.world.size();
+  TrainStepOptions step;
+  step.micro_batches = micro_batches;
+  step.reduction = config.train.reduction == "fast" ? Reduction::kFast : Reduction::kInvariant;
+  step.seed = static_cast<std::uint64_t>(config.train.seed);
+  step.clip_norm = config.train.clip_norm;
+  step.optimizer = optimizer_options(config.train.optimizer);
+  step.schedule = schedule_of(config.train, scheduled_steps);
+  made.step =
+      std::make_unique<TrainStep>(group, std::move(model), *made.objective, std::move(step));
+
+  const auto range = made.step->micro_batch_range();
+  made.loader = {.samples = samples,
+                 .global_batch = config.train.global_batch,
+                 .micro_batch = micro_batch,
+                 .seed = static_cast<std::uint64_t>(config.train.seed),
+                 .shuffle = config.data.shuffle && limits.overfit_batches == 0
+                                ? data::Shuffle::kOn
+                                : data::Shuffle::kOff,
+                 .micro_begin = range.begin,
+                 .micro_end = range.end,
+                 .first_step = 0,
+                 .last_step = made.total_steps};
+  return made;
+}
+
+ModelDescription describe_model(const configs::RunConfig& config) {
+  const data::SampleSource source(
+      source_options(config, config.data.train, data::Fingerprinting::kNone));
+  const auto layout = layout_of(*seeded_model(config, source.info()));
+  const auto states =
+      static_cast<std::int64_t>(state_names(optimizer_options(config.train.optimizer)).size());
+  const auto floats = layout.flat_count() + layout.constant_count + states * layout.parameter_count;
+  return {.parameters = layout.parameter_count + layout.constant_count,
+          .buffers = layout.buffer_count + layout.counter_count,
+          .state_bytes = floats * static_cast<std::int64_t>(sizeof(float)) +
+                         layout.counter_count * static_cast<std::int64_t>(sizeof(std::int64_t)),
+          .tensors = static_cast<std::int64_t>(layout.parameters.size() + layout.buffers.size() +
+                                               layout.constants.size() + layout.counters.size())};
+}
+
+void require_device(const configs::ComputeConfig& config) {
+  if (config.device != "cuda") return;
+  const bool driver = base::FileSystem::posix().exists("/proc/driver/nvidia/version");
+  throw base::DeviceError(
+      driver ? std::string("device 'cuda' was asked for (this version of Lockstep trains on CPUs "
+                           "only); set compute.device to auto")
+             : std::string("device 'cuda' was asked for and this machine has no NVIDIA driver (no "
+                           "GPU can be used); set compute.device to auto or run elsewhere"));
+}
+
+}  // namespace lockstep::trainer

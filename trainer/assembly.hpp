@@ -1,0 +1,58 @@
+#pragma once
+// Everything that a configuration and its data files make: the data sources, the model bound to
+// shared memory, and the training step. Used by training, evaluation, prediction and `describe`.
+// One rank, one thread.
+
+#include <memory>
+#include <string>
+
+#include "configs/run_config.hpp"
+#include "data/loader_plan.hpp"
+#include "data/source.hpp"
+#include "trainer/objective.hpp"
+#include "trainer/train_step.hpp"
+
+namespace lockstep::trainer {
+
+/// Debug modes of `train`; neither keeps checkpoints.
+struct TrialLimits {
+  std::int64_t fast_dev_steps = 0;    ///< stop after so many steps and evaluation batches; 0 = off
+  std::int64_t overfit_batches = 0;   ///< train on the first so many global batches only; 0 = off
+  bool any() const { return fast_dev_steps > 0 || overfit_batches > 0; }
+};
+
+enum class Use {
+  kTraining,   ///< micro-batches of the configuration
+  kInference,  ///< any number of ranks; the step is not run
+};
+
+struct Assembly {
+  std::unique_ptr<data::SampleSource> train;
+  std::unique_ptr<data::SampleSource> test;  ///< null when there is none
+  ObjectiveKind objective_kind = ObjectiveKind::kClassification;
+  std::unique_ptr<Objective> objective;
+  std::unique_ptr<TrainStep> step;
+  data::LoaderPlan loader;  ///< of this rank, over all steps of the run
+  std::int64_t steps_per_epoch = 1;
+  std::int64_t total_steps = 1;
+};
+
+/// Opens the data, checks that all ranks agree on configuration, data and model, and allocates the
+/// state. Throws ConfigError, DataError or EnvironmentError, with the same class on all ranks.
+/// Collective.
+Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
+                  const TrialLimits& limits, Use use, RankGroup group);
+
+/// Sizes of the model that a configuration makes, without allocating its state. Local.
+struct ModelDescription {
+  std::int64_t parameters = 0;
+  std::int64_t buffers = 0;
+  std::int64_t state_bytes = 0;  ///< parameters, buffers and optimizer state
+  std::int64_t tensors = 0;
+};
+ModelDescription describe_model(const configs::RunConfig& config);
+
+/// Throws DeviceError when the configuration asks for a device that cannot be used.
+void require_device(const configs::ComputeConfig& config);
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,94 @@
+#include "trainer/run_recorder.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "base/clock.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+
+std::string now() { return base::format_utc(base::Clock::system().wall()); }
+
+}  // namespace
+
+RunRecorder::RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
+                         std::int64_t steps_done)
+    : files_(files),
+      run_(run),
+      lock_(run),
+      record_(run.read_record()),
+      ledger_(files, run.ledger_path(), steps_done),
+      metrics_(files, run.metrics_path()),
+      events_(files, run.events_path()) {}
+
+void RunRecorder::write_record() { run_.write_record(record_); }
+
+void RunRecorder::started(int world_size, std::int64_t step) {
+  auto& sizes = record_.world_sizes;
+  if (sizes.empty() || sizes.back().world_size != world_size || sizes.back().step > step) {
+    std::erase_if(sizes, [&](const auto& change) { return change.step >= step; });
+    sizes.push_back({.step = step, .world_size = world_size});
+  }
+  record_.status = "running";
+  record_.exit_code = -1;
+  record_.ended.clear();
+  write_record();
+  events_.append({{"event", step == 0 ? "start" : "resume"},
+                  {"time", now()},
+                  {"world_size", world_size},
+                  {"step", step}});
+}
+
+void RunRecorder::step_done(const StepNote& note, const std::string& digest, bool with_metrics) {
+  ledger_.append({.step = note.step,
+                  .epoch = note.epoch,
+                  .samples = note.samples,
+                  .loss = note.result.loss,
+                  .gradient_norm = note.result.gradient_norm,
+                  .lr = note.result.lr,
+                  .world_size = note.world_size,
+                  .state_digest = digest});
+  record_.step = note.step;
+  record_.epoch = note.epochs_done;
+  if (!digest.empty()) record_.state_digest = digest;
+  if (!with_metrics) return;
+  const double wall = seconds(note.wall);
+  metrics_.append({{"type", "step"},
+                   {"time", now()},
+                   {"step", note.step},
+                   {"epoch", note.epochs_done},
+                   {"loss", note.result.loss},
+                   {"gradient_norm", note.result.gradient_norm},
+                   {"lr", note.result.lr},
+                   {"samples_per_second", static_cast<double>(note.samples_count) / wall},
+                   {"step_seconds", wall},
+                   {"data_seconds", seconds(note.times.data)},
+                   {"forward_seconds", seconds(note.times.forward)},
+                   {"backward_seconds", seconds(note.times.backward)},
+                   {"exchange_seconds", seconds(note.times.exchange)},
+                   {"optimizer_seconds", seconds(note.times.optimizer)}});
+}
+
+void RunRecorder::evaluated(std::int64_t step, double epochs_done,
+                            const std::map<std::string, double>& metrics) {
+  nlohmann::json line{
+      {"type", "evaluation"}, {"time", now()}, {"step", step}, {"epoch", epochs_done}};
+  for (const auto& [name, value] : metrics) line[name] = value;
+  metrics_.append(line);
+  for (const auto& [name, value] : metrics) record_.metrics[name] = value;
+  write_record();
+}
+
+void RunRecorder::checkpoint_saved(std::int64_t step, const std::string& digest,
+                                   std::chrono::nanoseconds took) {
+  events_.append({{"event", "checkpoint"},
+                  {"time", now()},
+                  {"step", step},
+                  {"state_digest", digest},
+                  {"seconds", seconds(took)}});
+  write_record();
+}
+
+}  // namespace lockstep::trainer

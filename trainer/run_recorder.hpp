@@ -1,0 +1,60 @@
+#pragma once
+// Everything that one rank writes about a run while it trains: ledger, metrics, events and
+// run.json. One thread; nothing here is collective.
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/file_system.hpp"
+#include "checkpoints/json_lines.hpp"
+#include "checkpoints/ledger.hpp"
+#include "checkpoints/run_directory.hpp"
+#include "trainer/train_step.hpp"
+
+namespace lockstep::trainer {
+
+/// One finished step, as it is noted.
+struct StepNote {
+  std::int64_t step = 0;     ///< finished steps, from 1
+  std::int64_t epoch = 0;    ///< of its samples, from 0
+  double epochs_done = 0;    ///< step / steps an epoch
+  std::string samples;       ///< digest of which samples it used
+  StepResult result;
+  StepTimes times;
+  std::chrono::nanoseconds wall{0};
+  std::int64_t samples_count = 0;
+  int world_size = 1;
+};
+
+class RunRecorder {
+ public:
+  /// Takes the run's lock. `steps_done` > 0 goes on from there (see LedgerWriter).
+  RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
+              std::int64_t steps_done);
+
+  checkpoints::RunRecord& record() { return record_; }
+  void write_record();
+
+  /// Ledger and metrics line of a step. `digest` may be empty.
+  void step_done(const StepNote& note, const std::string& digest, bool with_metrics);
+  void evaluated(std::int64_t step, double epochs_done,
+                 const std::map<std::string, double>& metrics);
+  void checkpoint_saved(std::int64_t step, const std::string& digest,
+                        std::chrono::nanoseconds took);
+  void started(int world_size, std::int64_t step);
+  /// The ledger's lines are on stable storage on return.
+  void sync_ledger() { ledger_.sync(); }
+
+ private:
+  base::FileSystem& files_;
+  checkpoints::RunDirectory run_;
+  checkpoints::RunLock lock_;
+  checkpoints::RunRecord record_;
+  checkpoints::LedgerWriter ledger_;
+  checkpoints::JsonLines metrics_;
+  checkpoints::JsonLines events_;
+};
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,314 @@
+#include "trainer/trainer.hpp"
+
+#include <csignal>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "data/loader.hpp"
+#include "trainer/batch_tensors.hpp"
+#include "trainer/evaluation.hpp"
+
+namespace lockstep::trainer {
+
+/// Hands a step its micro-batches from the loader, each alive until the next one is asked for.
+class StepBatches {
+ public:
+  StepBatches(data::SampleSource& source, const data::LoaderPlan& plan,
+              const data::LoaderOptions& options)
+      : source_(source), loader_(source, plan, options) {}
+
+  MicroBatch next() {
+    const auto begin = std::chrono::steady_clock::now();
+    if (batch_.samples > 0) loader_.recycle(std::move(batch_));
+    batch_ = loader_.next();
+    waited_ += std::chrono::steady_clock::now() - begin;
+    return tensors_of(batch_, source_.info());
+  }
+
+  /// Time spent waiting for data since the last call.
+  std::chrono::nanoseconds take_waited() { return std::exchange(waited_, {}); }
+
+ private:
+  data::SampleSource& source_;
+  data::Loader loader_;
+  data::Batch batch_;
+  std::chrono::nanoseconds waited_{0};
+};
+
+namespace {
+
+std::string sample_digest(const data::LoaderPlan& plan, const std::string& fingerprint,
+                          std::int64_t steps_per_epoch, std::int64_t step) {
+  // Which samples a step uses follows from these numbers alone.
+  const auto first = step % steps_per_epoch * plan.global_batch;
+  const auto text = fingerprint + " seed " + std::to_string(plan.seed) + " epoch " +
+                    std::to_string(step / steps_per_epoch) + " positions " +
+                    std::to_string(first) + " to " + std::to_string(first + plan.global_batch) +
+                    " of " + std::to_string(plan.samples) +
+                    (plan.shuffle == data::Shuffle::kOn ? " shuffled" : " in order");
+  const auto digest = base::xxh3_128(std::as_bytes(std::span(text.data(), text.size())));
+  return base::to_hex(digest);
+}
+
+}  // namespace
+
+Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
+    : options_(std::move(options)),
+      group_(group),
+      position_(position),
+      made_(assemble(options_.config, options_.config_hash, options_.limits, Use::kTraining, group)) {
+  keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
+                                          options_.run.checkpoints_path());
+  if (options_.resume) restore();
+  train_fingerprint_ =
+      group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
+
+  std::string problem;
+  auto code = base::ExitCode::kFailed;
+  if (group_.world.rank() == 0) {
+    try {
+      recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
+      auto& record = recorder_->record();
+      const auto note = [&](const char* use, const data::SampleSource& source) {
+        record.data[use] = {.path = source.path(),
+                            .fingerprint = source.info().fingerprint,
+                            .samples = source.info().samples};
+      };
+      note("train", *made_.train);
+      if (made_.test != nullptr) note("test", *made_.test);
+      record.versions["torch"] = TORCH_VERSION;
+      record.hosts.clear();
+      for (const auto& host : group_.topology.host_of_rank) {
+        if (std::ranges::find(record.hosts, host) == record.hosts.end()) {
+          record.hosts.push_back(host);
+        }
+      }
+      recorder_->started(group_.world.size(), steps_done_);
+    } catch (const base::Error& error) {
+      problem = error.what();
+      code = error.code();
+    }
+  }
+  const auto told = group_.world.all_gather_texts(
+      problem.empty() ? "" : std::to_string(static_cast<int>(code)) + " " + problem, "run record")[0];
+  if (!told.empty()) {
+    throw base::Error(static_cast<base::ExitCode>(std::stoi(told)), told.substr(told.find(' ') + 1));
+  }
+}
+
+void Trainer::restore() {
+  position_.phase = "restore";
+  auto path = options_.from_checkpoint;
+  if (path.empty()) {
+    std::vector<std::string> problems;
+    std::string found;
+    if (group_.world.rank() == 0) {
+      checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
+      found = store.newest_good(&problems).value_or("");
+      for (const auto& problem : problems) options_.warn("passed over: " + problem);
+      if (found.empty() && !problems.empty()) found = "!" + problems.front();
+    }
+    path = group_.world.all_gather_texts(found, "newest checkpoint")[0];
+    if (path.starts_with('!')) throw base::CheckpointError(path.substr(1));
+    if (path.empty()) return;  // it never came to a checkpoint: from the start
+  }
+  const auto info = keeper_->load(path);
+  steps_done_ = info.step;
+  const auto metadata = nlohmann::json::parse(info.metadata_json);
+  const auto saved_hash = metadata.value("config_hash", "");
+  if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
+    options_.warn("the checkpoint was made with another configuration (hash " +
+                  saved_hash.substr(0, 12) + ", now " + options_.config_hash.substr(0, 12) +
+                  "): the result is that of neither alone");
+  }
+  if (const auto best = metadata.find("best"); best != metadata.end() && best->is_object()) {
+    best_step_ = best->value("step", std::int64_t{-1});
+    best_value_ = best->value("value", 0.0);
+  }
+  if (const auto metrics = metadata.find("metrics"); metrics != metadata.end()) {
+    metrics_ = metrics->get<std::map<std::string, double>>();
+  }
+  made_.loader.first_step = steps_done_;
+}
+
+double Trainer::epochs_at(std::int64_t step) const {
+  return static_cast<double>(step) / static_cast<double>(made_.steps_per_epoch);
+}
+
+TrainingOutcome Trainer::run() {
+  const data::LoaderOptions loader{
+      .depth = options_.config.data.queue_depth,
+      .deadline = std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::chrono::duration<double>(options_.config.launch.deadline_seconds))};
+  auto code = base::ExitCode::kDone;
+  made_.step->parameters().model().train();
+  if (steps_done_ < made_.total_steps) {
+    StepBatches batches(*made_.train, made_.loader, loader);
+    const auto begin = options_.clock.now();
+    const auto first = steps_done_;
+    while (steps_done_ < made_.total_steps && code == base::ExitCode::kDone) {
+      auto note = train_one(steps_done_, batches);
+      require_finite(note);
+      steps_done_ = note.step;
+      position_.step = steps_done_;
+      const bool last = steps_done_ == made_.total_steps;
+      if (note.result.stop_requests > 1) {
+        const bool interrupt = options_.stop.first_signal() == SIGINT;
+        throw base::Error(interrupt ? base::ExitCode::kInterrupted : base::ExitCode::kTerminated,
+                          "stopped at once after step " + std::to_string(steps_done_) +
+                              " (a second request came before the state was saved); resume from "
+                              "the last checkpoint");
+      }
+      if (note.result.stop_requests > 0 && !last) code = base::ExitCode::kStopped;
+      if (evaluation_due(steps_done_)) evaluate_now(steps_done_);
+      const bool save_now =
+          !options_.limits.any() && (checkpoint_due(steps_done_) || code == base::ExitCode::kStopped);
+      if (save_now) {
+        consider_best(steps_done_);
+        save(note);
+      } else {
+        const auto every = options_.config.log.digest_every_steps;
+        const bool digest_due = last || (every > 0 && steps_done_ % every == 0);
+        const auto digest = digest_due ? keeper_->digest(steps_done_) : std::string();
+        if (digest_due) digest_ = digest;
+        if (recorder_) {
+          recorder_->step_done(note, digest,
+                               steps_done_ % options_.config.log.metrics_every_steps == 0);
+        }
+      }
+      if (recorder_) report(note, options_.clock.now() - begin, steps_done_ - first);
+      position_.phase = "step";
+    }
+  }
+  if (digest_.empty()) digest_ = keeper_->digest(steps_done_);
+  if (recorder_) {
+    recorder_->record().step = steps_done_;
+    recorder_->record().epoch = epochs_at(steps_done_);
+    recorder_->record().state_digest = digest_;
+    recorder_->sync_ledger();
+    recorder_->write_record();
+  }
+  return {.code = code, .step = steps_done_, .state_digest = digest_, .metrics = metrics_};
+}
+
+StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
+  position_.phase = "step";
+  const auto begin = std::chrono::steady_clock::now();
+  StepNote note;
+  note.result = (*made_.step)(step, [&] { return batches.next(); }, options_.stop.requests());
+  note.times = made_.step->times();
+  note.times.data = batches.take_waited();
+  note.wall = std::chrono::steady_clock::now() - begin;
+  note.step = step + 1;
+  note.epoch = step / made_.steps_per_epoch;
+  note.epochs_done = epochs_at(step + 1);
+  note.samples_count = made_.loader.global_batch;
+  note.world_size = group_.world.size();
+  if (recorder_) {
+    note.samples = sample_digest(made_.loader, train_fingerprint_, made_.steps_per_epoch, step);
+  }
+  return note;
+}
+
+void Trainer::require_finite(const StepNote& note) const {
+  const bool loss = std::isfinite(note.result.loss);
+  if (loss && std::isfinite(note.result.gradient_norm)) return;
+  throw base::DivergenceError(
+      std::string(loss ? "the gradient norm" : "the loss") + " of step " +
+      std::to_string(note.step) + " is no finite number (training diverged: the learning rate is " +
+      "too high, or a sample is bad); lower train.optimizer.lr or set train.clip_norm, then resume "
+      "from the last checkpoint");
+}
+
+bool Trainer::evaluation_due(std::int64_t step) const {
+  if (made_.test == nullptr) return false;
+  const auto& config = options_.config.evaluate;
+  if (step == made_.total_steps) return true;
+  if (config.every_steps > 0 && step % config.every_steps == 0) return true;
+  return config.every_epochs > 0 && step % (config.every_epochs * made_.steps_per_epoch) == 0;
+}
+
+bool Trainer::checkpoint_due(std::int64_t step) const {
+  const auto& config = options_.config.checkpoint;
+  if (step == made_.total_steps) return true;
+  if (config.every_steps > 0 && step % config.every_steps == 0) return true;
+  return config.every_epochs > 0 && step % (config.every_epochs * made_.steps_per_epoch) == 0;
+}
+
+void Trainer::evaluate_now(std::int64_t step) {
+  position_.phase = "evaluation";
+  EvaluationOptions evaluation{.batch = options_.config.evaluate.batch};
+  if (options_.limits.fast_dev_steps > 0) {
+    evaluation.most_samples = options_.limits.fast_dev_steps * evaluation.batch;
+  }
+  metrics_ = evaluate(group_, made_.step->parameters(), *made_.objective, *made_.test, evaluation);
+  metrics_step_ = step;
+  if (recorder_) recorder_->evaluated(step, epochs_at(step), metrics_);
+}
+
+void Trainer::consider_best(std::int64_t step) {
+  const auto& wanted = options_.config.checkpoint.best;
+  if (metrics_step_ != step || wanted == "none") return;
+  auto metric = best_metric(made_.objective_kind);
+  if (wanted != "auto") metric = {.name = wanted, .larger_is_better = wanted == "accuracy"};
+  const auto found = metrics_.find(metric.name);
+  if (found == metrics_.end()) {
+    throw base::ConfigError("checkpoint.best names metric " + base::quote(wanted) +
+                            ", evaluation has no such one; leave it at auto");
+  }
+  const bool better = metric.larger_is_better ? found->second > best_value_
+                                              : found->second < best_value_;
+  if (best_step_ < 0 || better) {
+    best_step_ = step;
+    best_value_ = found->second;
+  }
+}
+
+std::string Trainer::metadata() const {
+  nlohmann::ordered_json json;
+  json["run"] = options_.run.name();
+  json["config_hash"] = options_.config_hash;
+  json["data_fingerprint"] = train_fingerprint_;
+  json["seed"] = options_.config.train.seed;
+  json["world_size"] = group_.world.size();
+  json["metrics"] = metrics_;
+  if (best_step_ >= 0) json["best"] = {{"step", best_step_}, {"value", best_value_}};
+  return json.dump();
+}
+
+void Trainer::save(const StepNote& note) {
+  position_.phase = "save";
+  const auto begin = options_.clock.now();
+  const checkpoints::CheckpointInfo info{.step = note.step,
+                                         .epoch = note.step / made_.steps_per_epoch,
+                                         .metadata_json = metadata()};
+  // The ledger's line is durable before the checkpoint exists: a resume from the checkpoint always
+  // finds the steps that led to it.
+  digest_ = keeper_->save(info, [&](const std::string& digest) {
+    recorder_->step_done(note, digest,
+                         note.step % options_.config.log.metrics_every_steps == 0);
+    recorder_->sync_ledger();
+  });
+  if (recorder_) {
+    keeper_->retain(options_.config.checkpoint.keep, best_step_);
+    recorder_->checkpoint_saved(note.step, digest_, options_.clock.now() - begin);
+  }
+}
+
+void Trainer::report(const StepNote& note, std::chrono::nanoseconds since_start,
+                     std::int64_t steps_here) {
+  const auto per_step = since_start / steps_here;
+  options_.progress(
+      {.step = note.step,
+       .total_steps = made_.total_steps,
+       .epoch = note.epoch + 1,
+       .epochs = options_.config.train.epochs,
+       .loss = note.result.loss,
+       .samples_per_second = static_cast<double>(note.samples_count) /
+                             std::chrono::duration<double>(per_step).count(),
+       .remaining = per_step * (made_.total_steps - note.step)});
+}
+
+}  // namespace lockstep::trainer

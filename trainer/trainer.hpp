@@ -1,0 +1,101 @@
+#pragma once
+// The run: step after step, evaluation, checkpoints, and an orderly stop. Used by the worker main.
+// One rank, one thread; everything is collective.
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/file_system.hpp"
+#include "base/stop_signal.hpp"
+#include "checkpoints/run_directory.hpp"
+#include "configs/run_config.hpp"
+#include "trainer/assembly.hpp"
+#include "trainer/run_recorder.hpp"
+#include "trainer/state_keeper.hpp"
+
+namespace lockstep::trainer {
+
+/// Where a rank is, for messages about it.
+struct Position {
+  std::string phase = "start";
+  std::int64_t step = 0;  ///< finished steps
+};
+
+/// Numbers for the progress line.
+struct TrainingProgress {
+  std::int64_t step = 0, total_steps = 0;
+  std::int64_t epoch = 0, epochs = 0;  ///< epoch from 1; epochs 0 = the run counts steps
+  double loss = 0;
+  double samples_per_second = 0;
+  std::chrono::nanoseconds remaining{0};
+};
+
+struct TrainerOptions {
+  const configs::RunConfig& config;
+  std::string config_hash;
+  TrialLimits limits;
+  checkpoints::RunDirectory run;
+  /// Checkpoint to go on from; the newest good one when `resume` is set and this is empty.
+  std::string from_checkpoint;
+  bool resume = false;
+  base::FileSystem& files;
+  const base::Clock& clock;
+  const base::StopSignal& stop;
+  std::function<void(const TrainingProgress&)> progress;  ///< called by rank 0 after each step
+  std::function<void(const std::string&)> warn;           ///< called by rank 0
+};
+
+struct TrainingOutcome {
+  base::ExitCode code = base::ExitCode::kDone;  ///< kDone or kStopped
+  std::int64_t step = 0;
+  std::string state_digest;
+  std::map<std::string, double> metrics;
+};
+
+class Trainer {
+ public:
+  /// Opens data, builds the model, restores a checkpoint when asked. `position` is kept up to date
+  /// for whoever reports an error. Collective.
+  Trainer(TrainerOptions options, RankGroup group, Position& position);
+
+  /// Trains to the end, or to the first request to stop, which is answered after the step in hand
+  /// with a checkpoint and kStopped. Throws DivergenceError on all ranks when loss or gradients are
+  /// no longer finite; Error with kInterrupted or kTerminated on a second request. Collective.
+  TrainingOutcome run();
+
+ private:
+  void restore();
+  StepNote train_one(std::int64_t step, class StepBatches& batches);
+  void require_finite(const StepNote& note) const;
+  bool evaluation_due(std::int64_t step) const;
+  bool checkpoint_due(std::int64_t step) const;
+  void evaluate_now(std::int64_t step);
+  void consider_best(std::int64_t step);
+  void save(const StepNote& note);
+  std::string metadata() const;
+  void report(const StepNote& note, std::chrono::nanoseconds since_start, std::int64_t steps_here);
+  double epochs_at(std::int64_t step) const;
+
+  TrainerOptions options_;
+  RankGroup group_;
+  Position& position_;
+  Assembly made_;
+  std::unique_ptr<StateKeeper> keeper_;
+  std::unique_ptr<RunRecorder> recorder_;  // on rank 0 only
+  std::string train_fingerprint_;
+  std::int64_t steps_done_ = 0;
+  std::map<std::string, double> metrics_;  // of the last evaluation
+  std::int64_t metrics_step_ = -1;
+  std::int64_t best_step_ = -1;
+  double best_value_ = 0;
+  std::string digest_;
+};
+
+}  // namespace lockstep::trainer
