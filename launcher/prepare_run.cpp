@@ -52,6 +52,10 @@ checkpoints::RunDirectory prepare_run(const configs::LoadedConfig& loaded,
   // The saved file can be run again as it stands, so it must not ask for the name that is taken.
   auto saved = loaded.config;
   saved.run.name.clear();
+  // Nor may it depend on the folder it is run from.
+  for (auto* path : {&saved.data.train, &saved.data.test}) {
+    if (!path->empty()) *path = base::absolute_path(*path);
+  }
   auto origins = loaded.origins;
   origins.erase("run.name");
   files.write_atomically(run.config_path(), configs::to_yaml(saved, &origins));

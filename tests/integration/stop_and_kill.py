@@ -1,0 +1,82 @@
+"""A run that is asked to stop saves and exits 75; one whose rank is killed fails with a verdict
+and leaves no process. Both go on from their checkpoint, on another number of ranks, and end with
+the bits of an undisturbed run."""
+
+import os
+import signal
+import time
+
+from lab import LOCKSTEP, Lab, check, check_contains, processes_with
+
+CONFIG = """
+model: {name: mlp, hidden: [256, 256]}
+data:  {train: train.h5}
+train: {steps: 400, global_batch: 256, micro_batch: 32, optimizer: {name: adamw, lr: 1e-3}}
+checkpoint: {every_steps: 20, keep: 2}
+"""
+PATIENCE_SECONDS = 60
+
+
+def wait_for(condition, what):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        check(time.monotonic() < end, f"waited {PATIENCE_SECONDS} s for {what}")
+        time.sleep(0.02)
+
+
+def steps_of(lab, run):
+    ledger = lab.path / "runs" / run / "ledger.jsonl"
+    return ledger.read_text().count("\n") if ledger.exists() else 0
+
+
+def worker_pids(lab, run):
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if is_worker_of(pid, str(lab.path / "runs" / run), f"runs/{run}")]
+
+
+def is_worker_of(pid, *names):
+    try:
+        words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
+    except OSError:
+        return False
+    return words[0].endswith("lockstep-worker") and any(name in words for name in names)
+
+
+with Lab() as lab:
+    lab.lockstep("data", "synth", "classification", "--rows", 4000, "--features", 64,
+                 "--classes", 10, "--output", "train.h5")
+    lab.write("exp.yaml", CONFIG)
+    lab.lockstep("train", "exp.yaml", "--local", "--name", "calm")
+    calm = lab.show("calm")["state_digest"]
+
+    stopped = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "stopped")
+    wait_for(lambda: steps_of(lab, "stopped") > 5, "the first steps")
+    stopped.send_signal(signal.SIGTERM)
+    output, _ = stopped.communicate(timeout=PATIENCE_SECONDS)
+    check(stopped.returncode == 75, f"a stop exits {stopped.returncode}:\n{output}")
+    record = lab.show("stopped")
+    check(record["status"] == "stopped" and 5 < record["step"] < 400, f"stopped as {record}")
+    check(record["checkpoints"][-1]["step"] == record["step"], "the state was not saved")
+    lab.lockstep("resume", "stopped", "--ranks", 3)
+    check(lab.show("stopped")["state_digest"] == calm, "a stopped run ends with other bits")
+    lab.lockstep("verify", "stopped")
+
+    killed = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 3, "--name", "killed")
+    wait_for(lambda: steps_of(lab, "killed") > 45, "a checkpoint")
+    os.kill(sorted(worker_pids(lab, "killed"))[-1], signal.SIGKILL)
+    output, _ = killed.communicate(timeout=PATIENCE_SECONDS)
+    check(killed.returncode not in (0, 75), f"a killed rank exits {killed.returncode}")
+    check_contains(output, "rank", "kill")
+    check(not worker_pids(lab, "killed"), "a worker outlived its run")
+    check(lab.show("killed")["status"] == "failed", "the record does not say that it failed")
+    lab.lockstep("resume", "killed", "--ranks", 2)
+    check(lab.show("killed")["state_digest"] == calm, "a killed run ends with other bits")
+    lab.lockstep("verify", "killed")
+    steps = [line["step"] for line in lab.lines("killed", "ledger.jsonl")]
+    check(steps == list(range(1, 401)), "a step was repeated or skipped")
+
+    orphaned = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "orphaned")
+    wait_for(lambda: steps_of(lab, "orphaned") > 5, "the first steps")
+    orphaned.kill()
+    orphaned.communicate(timeout=PATIENCE_SECONDS)
+    wait_for(lambda: not worker_pids(lab, "orphaned"), "the workers of a killed supervisor to end")
