@@ -1,0 +1,91 @@
+#include "launcher/plan_text.hpp"
+
+#include <gtest/gtest.h>
+
+namespace lockstep::launcher {
+namespace {
+
+configs::RunConfig small_config() {
+  configs::RunConfig config;
+  config.model.name = "cnn";
+  config.data.train = "fashion-train.h5";
+  config.train.epochs = 3;
+  config.train.global_batch = 256;
+  config.train.micro_batch = 32;
+  config.run.name = "amber-heron";
+  return config;
+}
+
+LaunchPlan two_ranks() {
+  LaunchPlan plan;
+  plan.kind = LaunchKind::kMpirun;
+  plan.ranks = 2;
+  plan.micro_batches = {{0, 4}, {4, 8}};
+  return plan;
+}
+
+TEST(PlanText, TellsEverythingALaunchWouldDo) {
+  PlanFacts facts;
+  facts.samples = 60000;
+  facts.parameters = 421642;
+  facts.state_bytes = 5059704;
+  facts.node_bytes = 8432840;
+  facts.free_shared_bytes = 64u << 20;
+  facts.command = "mpirun -n 2 lockstep-worker train exp.yaml";
+
+  EXPECT_EQ(plan_text(small_config(), two_ranks(), facts),
+            "run      amber-heron\n"
+            "model    cnn, 421,642 parameters (1.6 MiB)\n"
+            "data     fashion-train.h5, 60,000 samples\n"
+            "ranks    2 (mpirun), 1 thread each\n"
+            "split    256 samples a step in 8 micro-batches of 32: 4 on each of ranks 0 to 1\n"
+            "steps    702 = 3 epochs of 234 steps, 179,712 samples\n"
+            "promise  the same state_digest on any number of ranks\n"
+            "memory   4.8 MiB of state, 8.0 MiB of shared memory a node (64 MiB free in /dev/shm "
+            "here)\n"
+            "files    runs/amber-heron/\n"
+            "         run.json, config.yaml, overrides.txt, ledger.jsonl, metrics.jsonl, "
+            "events.jsonl\n"
+            "         logs/, checkpoints/ (the newest 3 and the best)\n"
+            "command  mpirun -n 2 lockstep-worker train exp.yaml\n");
+}
+
+TEST(PlanText, CountsEpochsOfARunThatIsGivenInSteps) {
+  auto config = small_config();
+  config.train.epochs = 0;
+  config.train.steps = 117;
+  PlanFacts facts;
+  facts.samples = 60000;
+
+  EXPECT_NE(plan_text(config, two_ranks(), facts).find("117 = 0.5 epochs of 234 steps, 29,952"),
+            std::string::npos);
+}
+
+TEST(PlanText, SaysWhenTheDataIsSmallerThanOneStep) {
+  PlanFacts facts;
+  facts.samples = 100;
+
+  EXPECT_NE(plan_text(small_config(), two_ranks(), facts)
+                .find("none: 100 samples are fewer than train.global_batch 256"),
+            std::string::npos);
+}
+
+TEST(PlanText, SaysWhenThePromiseIsOff) {
+  auto config = small_config();
+  config.train.reduction = "fast";
+
+  EXPECT_NE(plan_text(config, two_ranks(), {}).find("promise  off: reduction fast"),
+            std::string::npos);
+}
+
+TEST(PlanText, WarnsWhenSharedMemoryIsTooSmall) {
+  PlanFacts facts;
+  facts.state_bytes = 1000;
+  facts.node_bytes = 2000;
+  facts.free_shared_bytes = 1999;
+
+  EXPECT_NE(plan_text(small_config(), two_ranks(), facts).find("TOO LITTLE"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lockstep::launcher
