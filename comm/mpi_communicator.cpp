@@ -21,7 +21,7 @@ using std::chrono::steady_clock;
 constexpr std::size_t kMessageBytes = std::size_t{1} << 30;  // MPI counts with an int
 constexpr std::size_t kStagedBytes = std::size_t{64} << 10;
 constexpr int kExchangeTag = 1;
-constexpr int kSpins = 64;
+constexpr std::chrono::microseconds kSpinning{20};
 constexpr std::chrono::milliseconds kYielding{2};
 constexpr std::chrono::microseconds kNap{50};
 constexpr std::chrono::milliseconds kRollCallPatience{300};
@@ -257,11 +257,14 @@ class MpiCommunicator final : public Communicator {
   /// Until `done`; spins a little, yields a while, then naps. `why` explains a missed deadline.
   template <class Done, class Why>
   void wait(const Operation& operation, Done done, Why why) {
-    for (int i = 0; i < kSpins; ++i) {
+    // By time, not by count: with more ranks than cores MPI yields in each test, which takes
+    // seconds on a busy machine, and neither deadline nor failures are looked at yet.
+    const auto spinning_ends = steady_clock::now() + kSpinning;
+    do {
       if (done()) return;
-    }
+    } while (steady_clock::now() < spinning_ends);
     channel_->set_current(describe(operation));
-    const auto yielding_ends = steady_clock::now() + kYielding;
+    const auto yielding_ends = spinning_ends + kYielding;
     while (!done()) {
       channel_->poll();
       record().throw_if_failed();
