@@ -28,11 +28,16 @@ endif()
 
 foreach(binary lockstep lockstep-worker)
   if(TARGET ${binary})
-    # LibTorch lies where it was found: the worker keeps looking there.
     set_target_properties(${binary} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
     install(TARGETS ${binary} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endforeach()
+
+if(TARGET lockstep-worker)
+  # LibTorch stays where it was found. Said by name, since CMake leaves link paths below the source
+  # folder out, and .deps/ lies there.
+  set_target_properties(lockstep-worker PROPERTIES INSTALL_RPATH ${torch_root}/lib)
+endif()
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/lockstep-config.cmake.in
   ${PROJECT_BINARY_DIR}/lockstep-config.cmake INSTALL_DESTINATION ${package_dir})
