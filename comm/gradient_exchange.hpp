@@ -18,8 +18,8 @@
 namespace lockstep::comm {
 
 struct GradientExchangeOptions {
-  std::int64_t floats = 0;  ///< length of the flat gradient
-  std::int64_t leaves = 0;  ///< of the tree: micro-batches, or ranks in fast mode
+  std::int64_t floats = 0;                ///< length of the flat gradient
+  std::int64_t leaves = 0;                ///< of the tree: micro-batches, or ranks in fast mode
   std::vector<LeafRange> leaves_of_rank;  ///< contiguous, in rank order, none empty
   std::vector<LeafRange> slice_of_rank;   ///< floats that a rank sums, contiguous in rank order
 };
@@ -78,7 +78,7 @@ class GradientExchange {
   std::vector<LeafRange> local_subtrees_;                 // parallel to local_partials_
   std::vector<Inbox> inboxes_;                            // one a node, empty for this one
   std::vector<std::vector<float>> outboxes_;
-  std::vector<FoldStep> program_;                         // over load_ in order
+  std::vector<FoldStep> program_;  // over load_ in order
   struct Load {
     const float* values;  // value of float i of the flat gradient is values[i - first]
     std::int64_t first;

@@ -45,8 +45,7 @@ std::unique_ptr<data::SampleSource> open_test(const configs::RunConfig& config,
   auto source = std::make_unique<data::SampleSource>(options);
   if (source->info().input_shape != train.input_shape) {
     throw base::DataError("data file " + base::quote(config.data.test) +
-                          " holds samples of another shape than " +
-                          base::quote(config.data.train) +
+                          " holds samples of another shape than " + base::quote(config.data.train) +
                           " (one model takes both); make them alike");
   }
   return source;
@@ -129,8 +128,8 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
     samples = std::min(samples, limits.overfit_batches * config.train.global_batch);
   }
   made.steps_per_epoch = data::steps_per_epoch(samples, config.train.global_batch);
-  made.total_steps = config.train.steps > 0 ? config.train.steps
-                                            : config.train.epochs * made.steps_per_epoch;
+  made.total_steps =
+      config.train.steps > 0 ? config.train.steps : config.train.epochs * made.steps_per_epoch;
   const auto scheduled_steps = made.total_steps;
   if (limits.fast_dev_steps > 0) {
     made.total_steps = std::min(made.total_steps, limits.fast_dev_steps);

@@ -16,8 +16,8 @@ namespace lockstep::trainer {
 
 /// Debug modes of `train`; neither keeps checkpoints.
 struct TrialLimits {
-  std::int64_t fast_dev_steps = 0;    ///< stop after so many steps and evaluation batches; 0 = off
-  std::int64_t overfit_batches = 0;   ///< train on the first so many global batches only; 0 = off
+  std::int64_t fast_dev_steps = 0;   ///< stop after so many steps and evaluation batches; 0 = off
+  std::int64_t overfit_batches = 0;  ///< train on the first so many global batches only; 0 = off
   bool any() const { return fast_dev_steps > 0 || overfit_batches > 0; }
 };
 

@@ -21,7 +21,6 @@ struct MetricSums {
   double absolute_error = 0;
 };
 
-
 class Objective {
  public:
   Objective(ObjectiveKind kind, double label_smoothing);

@@ -22,8 +22,8 @@ struct SgdNumbers {
   float scale, lr, momentum, weight_decay;
 };
 
-LOCKSTEP_VECTOR_CLONES void sgd_plain(SgdNumbers n, float* __restrict p,
-                                      const float* __restrict g, std::int64_t count) {
+LOCKSTEP_VECTOR_CLONES void sgd_plain(SgdNumbers n, float* __restrict p, const float* __restrict g,
+                                      std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     p[i] -= n.lr * (g[i] * n.scale + n.weight_decay * p[i]);
   }

@@ -13,7 +13,8 @@ void append_blocks(std::vector<FlatRange>& blocks, FlatRange region, std::int64_
   }
 }
 
-void describe_region(std::string& text, const char* region, const std::vector<FlatTensor>& tensors) {
+void describe_region(std::string& text, const char* region,
+                     const std::vector<FlatTensor>& tensors) {
   for (const auto& tensor : tensors) {
     text += std::string(region) + " " + tensor.name + " [";
     for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
@@ -47,7 +48,8 @@ std::int64_t place_dense(std::vector<FlatTensor>& tensors, std::int64_t start) {
 std::vector<FlatRange> cut_blocks(const ParameterLayout& layout, std::int64_t most_blocks,
                                   std::int64_t least_floats) {
   const auto even = (layout.flat_count() + most_blocks - 1) / most_blocks;
-  const auto length = (std::max(even, std::int64_t{1}) + least_floats - 1) / least_floats * least_floats;
+  const auto length =
+      (std::max(even, std::int64_t{1}) + least_floats - 1) / least_floats * least_floats;
   std::vector<FlatRange> blocks;
   append_blocks(blocks, {0, layout.parameter_count}, length);
   append_blocks(blocks, {layout.parameter_count, layout.flat_count()}, length);

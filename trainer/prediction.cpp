@@ -16,7 +16,8 @@ namespace {
 /// Rank 0's end: takes the batches in order and writes their rows one after the other.
 class PredictionFile {
  public:
-  PredictionFile(const std::string& path, std::int64_t samples) : writer_(path), samples_(samples) {}
+  PredictionFile(const std::string& path, std::int64_t samples)
+      : writer_(path), samples_(samples) {}
 
   void append(const std::string& bytes, std::int64_t rows, const std::vector<std::int64_t>& shape) {
     if (written_ == 0) {
@@ -60,10 +61,10 @@ std::int64_t predict(RankGroup group, ParameterSpace& space, data::SampleSource&
       rows.resize(static_cast<std::size_t>(samples.size()));
       std::iota(rows.begin(), rows.end(), samples.begin);
       source.read(rows, batch);
-      const auto outputs = space.model()
-                               .forward(tensors_of(batch, source.info()).inputs,
-                                        {Phase::kEvaluation, {}})
-                               .contiguous();
+      const auto outputs =
+          space.model()
+              .forward(tensors_of(batch, source.info()).inputs, {Phase::kEvaluation, {}})
+              .contiguous();
       shape = outputs.sizes().slice(1).vec();
       mine.assign(static_cast<const char*>(outputs.data_ptr()), outputs.nbytes());
     }

@@ -7,7 +7,9 @@
 namespace lockstep::trainer {
 namespace {
 
-double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>(time).count(); }
+double seconds(std::chrono::nanoseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
 
 std::string now() { return base::format_utc(base::Clock::system().wall()); }
 

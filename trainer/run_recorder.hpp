@@ -17,10 +17,10 @@ namespace lockstep::trainer {
 
 /// One finished step, as it is noted.
 struct StepNote {
-  std::int64_t step = 0;     ///< finished steps, from 1
-  std::int64_t epoch = 0;    ///< of its samples, from 0
-  double epochs_done = 0;    ///< step / steps an epoch
-  std::string samples;       ///< digest of which samples it used
+  std::int64_t step = 0;   ///< finished steps, from 1
+  std::int64_t epoch = 0;  ///< of its samples, from 0
+  double epochs_done = 0;  ///< step / steps an epoch
+  std::string samples;     ///< digest of which samples it used
   StepResult result;
   StepTimes times;
   std::chrono::nanoseconds wall{0};

@@ -59,7 +59,8 @@ void StateKeeper::together(const char* what, Work&& work) {
 std::vector<std::string> StateKeeper::gather(const std::vector<checkpoints::ExtentDigest>& mine,
                                              std::size_t extents) {
   std::string text;
-  for (const auto& digest : mine) text += std::to_string(digest.extent) + " " + digest.sha256 + "\n";
+  for (const auto& digest : mine)
+    text += std::to_string(digest.extent) + " " + digest.sha256 + "\n";
   std::vector<std::string> digests(extents);
   for (const auto& lines : group_.world.all_gather_texts(text, "extent digests")) {
     for (std::size_t begin = 0; begin < lines.size();) {
@@ -83,9 +84,8 @@ std::string StateKeeper::digest(std::int64_t steps_done) {
                                    gather(mine, state.extents().size()));
 }
 
-std::string StateKeeper::save(
-    const checkpoints::CheckpointInfo& info,
-    const std::function<void(const std::string& digest)>& before_commit) {
+std::string StateKeeper::save(const checkpoints::CheckpointInfo& info,
+                              const std::function<void(const std::string& digest)>& before_commit) {
   const auto state = files_at(info.step);
   checkpoints::SaveTicket ticket;
   const bool first = group_.world.rank() == 0;

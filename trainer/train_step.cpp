@@ -107,7 +107,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
                                       shares_[static_cast<std::size_t>(last)].end});
   held.end = std::max(held.begin, std::min(held.end, layout.parameter_count));
   const auto names = state_names(options_.optimizer);
-  const std::size_t flat_bytes = pages(static_cast<std::size_t>(layout.flat_count()) * sizeof(float));
+  const std::size_t flat_bytes =
+      pages(static_cast<std::size_t>(layout.flat_count()) * sizeof(float));
   const std::size_t constant_bytes =
       pages(static_cast<std::size_t>(layout.constant_count) * sizeof(float));
   const std::size_t state_bytes = pages(static_cast<std::size_t>(held.count()) * sizeof(float));
@@ -115,8 +116,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
                         static_cast<std::size_t>(topology.world_size) + blocks_.size()) *
                        sizeof(double));
   memory_ = std::make_unique<comm::NodeMemory>(
-      group_.node,
-      flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_, "model state");
+      group_.node, flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
+      "model state");
   std::byte* place = memory_->bytes().data();
   const StateMemory state{reinterpret_cast<float*>(place),
                           reinterpret_cast<float*>(place + flat_bytes)};
@@ -127,10 +128,9 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   }
   tables_ = place;
 
-  space_ = std::make_unique<ParameterSpace>(std::move(model), layout, state,
-                                            topology.local_rank == 0
-                                                ? InitialValues::kCopyFromModel
-                                                : InitialValues::kKeepMemory);
+  space_ = std::make_unique<ParameterSpace>(
+      std::move(model), layout, state,
+      topology.local_rank == 0 ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory);
   if (options_.clip_norm > 0) {
     summed_.resize(static_cast<std::size_t>(elements(blocks_, own_blocks()).count()));
   }
@@ -156,8 +156,9 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   laps.add_to(times_.optimizer);
 
   const auto layout_bytes = static_cast<std::size_t>(space_->layout().flat_count()) * sizeof(float);
-  relay_.spread(std::as_writable_bytes(std::span(space_->memory().flat, layout_bytes / sizeof(float))),
-                flat_of_rank_, "parameters between nodes");
+  relay_.spread(
+      std::as_writable_bytes(std::span(space_->memory().flat, layout_bytes / sizeof(float))),
+      flat_of_rank_, "parameters between nodes");
   if (options_.clip_norm == 0) {
     relay_.spread(table.square_bytes, squares_of_rank_, "gradient norms between nodes");
   }
@@ -165,10 +166,10 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   laps.add_to(times_.exchange);
 
   const auto count = static_cast<std::size_t>(options_.micro_batches);
-  const double loss = comm::tree_sum(std::span<const double>(table.losses, count)) /
-                      static_cast<double>(count);
-  const auto stops = std::max_element(table.stop_requests,
-                                      table.stop_requests + group_.topology.world_size);
+  const double loss =
+      comm::tree_sum(std::span<const double>(table.losses, count)) / static_cast<double>(count);
+  const auto stops =
+      std::max_element(table.stop_requests, table.stop_requests + group_.topology.world_size);
   return {.loss = loss,
           .gradient_norm = norm_of(table),
           .lr = lr,
@@ -218,9 +219,9 @@ void TrainStep::compute_gradients(std::int64_t step, const std::function<MicroBa
 void TrainStep::run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
                                 Contribution contribution, Table& table) {
   Laps laps;
-  const auto seed = base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
-                                       static_cast<std::uint64_t>(step),
-                                       static_cast<std::uint64_t>(batch.index));
+  const auto seed =
+      base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
+                         static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(batch.index));
   generator_.set_current_seed(seed);
   auto default_generator = at::detail::getDefaultCPUGenerator();
   {
@@ -228,8 +229,7 @@ void TrainStep::run_micro_batch(std::int64_t step, const MicroBatch& batch, floa
     default_generator.set_current_seed(seed);
   }
   space_->begin_micro_batch(target, contribution);
-  const auto outputs =
-      space_->model().forward(batch.inputs, {Phase::kTraining, generator_});
+  const auto outputs = space_->model().forward(batch.inputs, {Phase::kTraining, generator_});
   const auto loss = objective_.loss(outputs, batch.targets);
   laps.add_to(times_.forward);
   loss.backward();

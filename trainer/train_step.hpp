@@ -44,10 +44,10 @@ struct TrainStepOptions {
 
 /// What every rank knows after a step, the same bits everywhere.
 struct StepResult {
-  double loss = 0;            ///< mean over the global batch
-  double gradient_norm = 0;   ///< before clipping
+  double loss = 0;           ///< mean over the global batch
+  double gradient_norm = 0;  ///< before clipping
   double lr = 0;
-  int stop_requests = 0;      ///< the most that any rank had seen when it entered the step
+  int stop_requests = 0;  ///< the most that any rank had seen when it entered the step
 };
 
 /// Where the step's time went on this rank.
@@ -92,10 +92,10 @@ class TrainStep {
 
  private:
   struct Table {
-    double* losses;                    // [micro_batches]
-    double* stop_requests;             // [world_size]
-    double* block_squares;             // [blocks]
-    std::span<std::byte> bytes;        // all of it
+    double* losses;                     // [micro_batches]
+    double* stop_requests;              // [world_size]
+    double* block_squares;              // [blocks]
+    std::span<std::byte> bytes;         // all of it
     std::span<std::byte> square_bytes;  // block_squares alone
   };
 
@@ -113,9 +113,9 @@ class TrainStep {
   Objective objective_;
   Optimizer optimizer_;
   comm::NodeRelay relay_;
-  comm::LeafRange range_;                // of this rank's micro-batches
+  comm::LeafRange range_;  // of this rank's micro-batches
   std::vector<FlatRange> blocks_;
-  std::vector<FlatRange> shares_;        // block indices, one a rank
+  std::vector<FlatRange> shares_;  // block indices, one a rank
   std::vector<comm::ByteRange> losses_of_rank_, stops_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
   std::unique_ptr<comm::GradientExchange> exchange_;

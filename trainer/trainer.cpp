@@ -1,7 +1,7 @@
 #include "trainer/trainer.hpp"
 
-#include <csignal>
 #include <cmath>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.hpp"
@@ -44,9 +44,9 @@ std::string sample_digest(const data::LoaderPlan& plan, const std::string& finge
   // Which samples a step uses follows from these numbers alone.
   const auto first = step % steps_per_epoch * plan.global_batch;
   const auto text = fingerprint + " seed " + std::to_string(plan.seed) + " epoch " +
-                    std::to_string(step / steps_per_epoch) + " positions " +
-                    std::to_string(first) + " to " + std::to_string(first + plan.global_batch) +
-                    " of " + std::to_string(plan.samples) +
+                    std::to_string(step / steps_per_epoch) + " positions " + std::to_string(first) +
+                    " to " + std::to_string(first + plan.global_batch) + " of " +
+                    std::to_string(plan.samples) +
                     (plan.shuffle == data::Shuffle::kOn ? " shuffled" : " in order");
   const auto digest = base::xxh3_128(std::as_bytes(std::span(text.data(), text.size())));
   return base::to_hex(digest);
@@ -58,7 +58,8 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     : options_(std::move(options)),
       group_(group),
       position_(position),
-      made_(assemble(options_.config, options_.config_hash, options_.limits, Use::kTraining, group)) {
+      made_(
+          assemble(options_.config, options_.config_hash, options_.limits, Use::kTraining, group)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   if (options_.resume) restore();
@@ -92,9 +93,11 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     }
   }
   const auto told = group_.world.all_gather_texts(
-      problem.empty() ? "" : std::to_string(static_cast<int>(code)) + " " + problem, "run record")[0];
+      problem.empty() ? "" : std::to_string(static_cast<int>(code)) + " " + problem,
+      "run record")[0];
   if (!told.empty()) {
-    throw base::Error(static_cast<base::ExitCode>(std::stoi(told)), told.substr(told.find(' ') + 1));
+    throw base::Error(static_cast<base::ExitCode>(std::stoi(told)),
+                      told.substr(told.find(' ') + 1));
   }
 }
 
@@ -163,8 +166,8 @@ TrainingOutcome Trainer::run() {
       }
       if (note.result.stop_requests > 0 && !last) code = base::ExitCode::kStopped;
       if (evaluation_due(steps_done_)) evaluate_now(steps_done_);
-      const bool save_now =
-          !options_.limits.any() && (checkpoint_due(steps_done_) || code == base::ExitCode::kStopped);
+      const bool save_now = !options_.limits.any() &&
+                            (checkpoint_due(steps_done_) || code == base::ExitCode::kStopped);
       if (save_now) {
         consider_best(steps_done_);
         save(note);
@@ -197,7 +200,8 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   position_.phase = "step";
   const auto begin = std::chrono::steady_clock::now();
   StepNote note;
-  note.result = (*made_.step)(step, [&] { return batches.next(); }, options_.stop.requests());
+  note.result = (*made_.step)(
+      step, [&] { return batches.next(); }, options_.stop.requests());
   note.times = made_.step->times();
   note.times.data = batches.take_waited();
   note.wall = std::chrono::steady_clock::now() - begin;
@@ -258,8 +262,8 @@ void Trainer::consider_best(std::int64_t step) {
     throw base::ConfigError("checkpoint.best names metric " + base::quote(wanted) +
                             ", evaluation has no such one; leave it at auto");
   }
-  const bool better = metric.larger_is_better ? found->second > best_value_
-                                              : found->second < best_value_;
+  const bool better =
+      metric.larger_is_better ? found->second > best_value_ : found->second < best_value_;
   if (best_step_ < 0 || better) {
     best_step_ = step;
     best_value_ = found->second;
@@ -281,14 +285,12 @@ std::string Trainer::metadata() const {
 void Trainer::save(const StepNote& note) {
   position_.phase = "save";
   const auto begin = options_.clock.now();
-  const checkpoints::CheckpointInfo info{.step = note.step,
-                                         .epoch = note.step / made_.steps_per_epoch,
-                                         .metadata_json = metadata()};
+  const checkpoints::CheckpointInfo info{
+      .step = note.step, .epoch = note.step / made_.steps_per_epoch, .metadata_json = metadata()};
   // The ledger's line is durable before the checkpoint exists: a resume from the checkpoint always
   // finds the steps that led to it.
   digest_ = keeper_->save(info, [&](const std::string& digest) {
-    recorder_->step_done(note, digest,
-                         note.step % options_.config.log.metrics_every_steps == 0);
+    recorder_->step_done(note, digest, note.step % options_.config.log.metrics_every_steps == 0);
     recorder_->sync_ledger();
   });
   if (recorder_) {
@@ -300,15 +302,14 @@ void Trainer::save(const StepNote& note) {
 void Trainer::report(const StepNote& note, std::chrono::nanoseconds since_start,
                      std::int64_t steps_here) {
   const auto per_step = since_start / steps_here;
-  options_.progress(
-      {.step = note.step,
-       .total_steps = made_.total_steps,
-       .epoch = note.epoch + 1,
-       .epochs = options_.config.train.epochs,
-       .loss = note.result.loss,
-       .samples_per_second = static_cast<double>(note.samples_count) /
-                             std::chrono::duration<double>(per_step).count(),
-       .remaining = per_step * (made_.total_steps - note.step)});
+  options_.progress({.step = note.step,
+                     .total_steps = made_.total_steps,
+                     .epoch = note.epoch + 1,
+                     .epochs = options_.config.train.epochs,
+                     .loss = note.result.loss,
+                     .samples_per_second = static_cast<double>(note.samples_count) /
+                                           std::chrono::duration<double>(per_step).count(),
+                     .remaining = per_step * (made_.total_steps - note.step)});
 }
 
 }  // namespace lockstep::trainer

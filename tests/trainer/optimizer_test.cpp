@@ -63,9 +63,9 @@ TEST(Optimizer, NesterovEqualsTorch) {
 }
 
 TEST(Optimizer, AdamWithL2EqualsTorch) {
-  expect_equal_to_torch<torch::optim::Adam>(
-      {.kind = OptimizerKind::kAdam, .weight_decay = 0.1},
-      torch::optim::AdamOptions(0.01).weight_decay(0.1), 0.01);
+  expect_equal_to_torch<torch::optim::Adam>({.kind = OptimizerKind::kAdam, .weight_decay = 0.1},
+                                            torch::optim::AdamOptions(0.01).weight_decay(0.1),
+                                            0.01);
 }
 
 TEST(Optimizer, AdamWEqualsTorch) {

@@ -43,11 +43,8 @@ TEST(Schedule, LinearFallsEvenlyAfterTheWarmup) {
 }
 
 TEST(Schedule, StepDropsByGammaEachStepSize) {
-  const Schedule schedule{.kind = ScheduleKind::kStep,
-                          .base_lr = 1,
-                          .total_steps = 100,
-                          .step_size = 10,
-                          .gamma = 0.5};
+  const Schedule schedule{
+      .kind = ScheduleKind::kStep, .base_lr = 1, .total_steps = 100, .step_size = 10, .gamma = 0.5};
 
   EXPECT_DOUBLE_EQ(lr_at(schedule, 9), 1);
   EXPECT_DOUBLE_EQ(lr_at(schedule, 10), 0.5);

@@ -30,8 +30,8 @@ MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t i
   auto sizes = setting.shapes.input_shape;
   sizes.insert(sizes.begin(), kMicroBatchSamples);
   if (setting.shapes.tokens) {
-    const auto tokens = torch::randint(0, setting.shapes.outputs, sizes, generator,
-                                       at::TensorOptions(at::kLong));
+    const auto tokens =
+        torch::randint(0, setting.shapes.outputs, sizes, generator, at::TensorOptions(at::kLong));
     return {index, tokens, tokens.roll(1, 1)};
   }
   return {index, torch::randn(sizes, generator),
@@ -65,7 +65,8 @@ Outcome train(const Setting& setting, int ranks, int ranks_per_node = 0) {
     StepResult result;
     for (std::int64_t step = 0; step < setting.steps; ++step) {
       auto index = train_step.micro_batch_range().begin;
-      result = train_step(step, [&] { return micro_batch(setting, step, index++); }, 0);
+      result = train_step(
+          step, [&] { return micro_batch(setting, step, index++); }, 0);
     }
     const std::lock_guard lock(construction);
     const auto& layout = train_step.parameters().layout();
@@ -109,8 +110,8 @@ void expect_same_bits(const Setting& setting, std::vector<int> rank_counts) {
   for (const int ranks : rank_counts) {
     for (const int ranks_per_node : {0, 2}) {
       const auto together = train(setting, ranks, ranks_per_node);
-      const auto label = std::to_string(ranks) + " ranks, " + std::to_string(ranks_per_node) +
-                         " a node";
+      const auto label =
+          std::to_string(ranks) + " ranks, " + std::to_string(ranks_per_node) + " a node";
       EXPECT_EQ(together.digest, alone.digest) << label;
       EXPECT_EQ(together.state_digest, alone.state_digest) << label;
       EXPECT_EQ(together.loss, alone.loss) << label;
@@ -213,8 +214,8 @@ TEST(TrainStep, EveryRankLearnsOfAStopRequest) {
       const std::lock_guard lock(construction);
       model = models::make_model(setting.model, setting.shapes);
     }
-    TrainStep train_step({world, *node, topology}, model,
-                         Objective(setting.objective, 0), setting.step);
+    TrainStep train_step({world, *node, topology}, model, Objective(setting.objective, 0),
+                         setting.step);
     auto index = train_step.micro_batch_range().begin;
 
     const auto result = train_step(

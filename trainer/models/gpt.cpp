@@ -87,7 +87,8 @@ class Gpt final : public Model {
       if (name.ends_with("bias")) {
         value.zero_();
       } else if (value.dim() >= 2) {
-        const bool residual = name.ends_with("attention_out.weight") || name.ends_with("down.weight");
+        const bool residual =
+            name.ends_with("attention_out.weight") || name.ends_with("down.weight");
         value.normal_(0, residual ? residual_std : kInitStd);
       }
     }

@@ -4,8 +4,7 @@
 
 namespace lockstep::trainer::models {
 
-ImageShape image_shape(const std::string& model, const ModelShapes& shapes,
-                       std::int64_t smallest) {
+ImageShape image_shape(const std::string& model, const ModelShapes& shapes, std::int64_t smallest) {
   const auto& shape = shapes.input_shape;
   ImageShape image;
   if (shape.size() == 2) {
