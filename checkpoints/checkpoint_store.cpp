@@ -1,12 +1,11 @@
 #include "checkpoints/checkpoint_store.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <utility>
 
-#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -15,12 +14,13 @@ namespace lockstep::checkpoints {
 namespace {
 
 // Do not change: part of the format, see FORMAT.md.
-constexpr int kFormatVersion = 1;
-constexpr char kManifest[] = "manifest.json";
 constexpr char kPrefix[] = "step-";
-constexpr char kPartialSuffix[] = ".partial";
-constexpr char kReplacedSuffix[] = ".replaced";
-constexpr char kDigestDomain[] = "lockstep-state-1\n";
+constexpr char kPartialSuffix[] = ".partial";    // a save under way
+constexpr char kReplacedSuffix[] = ".replaced";  // the old one while a new one takes its name
+constexpr char kRemovedSuffix[] = ".removed";    // about to go
+
+/// Hashed and written piece by piece, so that a piece is still in the cache for the second use.
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 std::string name_of(std::int64_t step) {
   char text[32];
@@ -28,20 +28,32 @@ std::string name_of(std::int64_t step) {
   return text;
 }
 
+std::string hidden_name(std::int64_t step, const char* suffix) {
+  return "." + name_of(step) + suffix;
+}
+
+/// The step of a name as `name_of` makes it.
 std::optional<std::int64_t> step_of(std::string_view name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(sizeof kPrefix - 1);
+  const auto digits = name.substr(sizeof kPrefix - 1);
   std::int64_t step = 0;
-  const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), step);
-  if (code != std::errc{} || end != name.data() + name.size()) return std::nullopt;
+  const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  const bool whole = code == std::errc{} && end == digits.data() + digits.size();
+  if (!whole || step < 0 || name_of(step) != name) return std::nullopt;
   return step;
+}
+
+/// The step of `.step-00000412` + suffix.
+std::optional<std::int64_t> hidden_step_of(std::string_view name, std::string_view suffix) {
+  if (!name.starts_with('.') || !name.ends_with(suffix)) return std::nullopt;
+  return step_of(name.substr(1, name.size() - 1 - suffix.size()));
 }
 
 /// Names of the tensors that bytes [begin, end) of a file's data belong to, a few of them.
 std::string tensors_at(const SafetensorsHeader& header, std::uint64_t begin, std::uint64_t end) {
   std::vector<std::string> names;
   for (const auto& tensor : header.tensors) {
-    if (tensor.begin < end && begin < tensor.end) names.push_back(tensor.name);
+    if (tensor.begin < end && begin < tensor.end) names.push_back(base::quote(tensor.name));
   }
   const auto count = names.size();
   if (count > 3) {
@@ -51,34 +63,19 @@ std::string tensors_at(const SafetensorsHeader& header, std::uint64_t begin, std
   return base::joined(names);
 }
 
-base::CheckpointError damaged(const std::string& path, const std::string& why) {
-  return base::CheckpointError("checkpoint " + base::quote(path) + " cannot be used (" + why +
-                               "); resume from an older one or run 'lockstep verify'");
-}
-
 }  // namespace
 
-std::string state_digest(std::span<const StateFile> files, std::span<const StateExtent> extents,
-                         std::span<const std::string> digests) {
-  base::Sha256 hash;
-  hash.update(kDigestDomain);
-  for (std::size_t file = 0; file < files.size(); ++file) {
-    hash.update(files[file].name + " " + base::sha256_hex(serialize(files[file].header)) + "\n");
-    for (std::size_t i = 0; i < extents.size(); ++i) {
-      if (extents[i].file == static_cast<int>(file)) hash.update(digests[i] + "\n");
-    }
-  }
-  return base::to_hex(hash.finish());
-}
-
-CheckpointStore::CheckpointStore(base::FileSystem& files, std::string directory)
-    : files_(files), directory_(std::move(directory)) {}
+CheckpointStore::CheckpointStore(base::FileSystem& files, std::string directory,
+                                 const base::Clock& clock)
+    : files_(files), directory_(std::move(directory)), clock_(clock) {}
 
 SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> files,
                                   std::span<const StateExtent> extents) {
+  require_tiling(files, extents);
   files_.make_directories(directory_);
-  const SaveTicket ticket{base::join_path(directory_, "." + name_of(step) + kPartialSuffix)};
-  files_.remove_all(ticket.directory);
+  files_.sync_directory(base::parent_path(directory_));
+  tidy();
+  const SaveTicket ticket{base::join_path(directory_, hidden_name(step, kPartialSuffix))};
   std::uint64_t bytes = 0;
   for (const auto& extent : extents) bytes += extent.length;
   if (const auto free = files_.free_bytes(directory_); free < bytes) {
@@ -114,17 +111,24 @@ std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticke
   std::vector<ExtentDigest> digests;
   for (std::size_t file = 0; file < files.size(); ++file) {
     std::unique_ptr<base::WritableFile> out;
-    const auto data_begin = serialize(files[file].header).size();
+    std::uint64_t data_begin = 0;
     for (const auto& own : owned) {
+      LOCKSTEP_EXPECT(std::cmp_less(own.extent, extents.size()), "an extent out of range");
       const auto& extent = extents[static_cast<std::size_t>(own.extent)];
       if (extent.file != static_cast<int>(file)) continue;
       LOCKSTEP_EXPECT(own.bytes.size() == extent.length, "an extent of another length");
       if (out == nullptr) {
+        data_begin = serialize(files[file].header).size();
         out = files_.open(base::join_path(ticket.directory, files[file].name),
                           base::OpenMode::kExisting);
       }
-      out->write_at(data_begin + extent.offset, own.bytes);
-      digests.push_back({.extent = own.extent, .sha256 = base::sha256_hex(own.bytes)});
+      base::Sha256 hash;
+      for (std::size_t at = 0; at < own.bytes.size(); at += kPieceBytes) {
+        const auto piece = own.bytes.subspan(at, std::min(kPieceBytes, own.bytes.size() - at));
+        hash.update(piece);
+        out->write_at(data_begin + extent.offset + at, piece);
+      }
+      digests.push_back({.extent = own.extent, .sha256 = base::to_hex(hash.finish())});
     }
     if (out != nullptr) out->sync();
   }
@@ -135,43 +139,25 @@ std::string CheckpointStore::commit(const SaveTicket& ticket, std::span<const St
                                     std::span<const StateExtent> extents,
                                     std::span<const std::string> digests,
                                     const CheckpointInfo& info) {
-  nlohmann::ordered_json manifest;
-  manifest["format"] = "lockstep-checkpoint";
-  manifest["version"] = kFormatVersion;
-  manifest["step"] = info.step;
-  manifest["epoch"] = info.epoch;
-  manifest["state_digest"] = state_digest(files, extents, digests);
-  manifest["created"] = base::format_utc(base::Clock::system().wall());
-  manifest["files"] = nlohmann::ordered_json::array();
-  for (std::size_t file = 0; file < files.size(); ++file) {
-    const auto header = serialize(files[file].header);
-    nlohmann::ordered_json entry;
-    entry["name"] = files[file].name;
-    entry["bytes"] = header.size() + files[file].header.data_bytes();
-    entry["header_sha256"] = base::sha256_hex(header);
-    entry["extents"] = nlohmann::ordered_json::array();
-    for (std::size_t i = 0; i < extents.size(); ++i) {
-      if (extents[i].file != static_cast<int>(file)) continue;
-      LOCKSTEP_EXPECT(digests[i].size() == 64, "an extent that no rank has written");
-      entry["extents"].push_back({{"offset", extents[i].offset},
-                                  {"length", extents[i].length},
-                                  {"sha256", digests[i]}});
-    }
-    manifest["files"].push_back(std::move(entry));
-  }
-  manifest["metadata"] = nlohmann::ordered_json::parse(info.metadata_json);
-  files_.write_atomically(base::join_path(ticket.directory, kManifest), manifest.dump(1) + "\n");
+  files_.write_atomically(
+      base::join_path(ticket.directory, kManifestName),
+      manifest_text(files, extents, digests, info, base::format_utc(clock_.wall())));
 
   const auto path = base::join_path(directory_, name_of(info.step));
-  const auto replaced = base::join_path(directory_, "." + name_of(info.step) + kReplacedSuffix);
+  const auto replaced = base::join_path(directory_, hidden_name(info.step, kReplacedSuffix));
   const bool again = files_.is_directory(path);
-  if (again) {
-    files_.remove_all(replaced);
-    files_.rename(path, replaced);
-  }
+  // Between the two renames the old one is found under its hidden name, see places().
+  if (again) files_.rename(path, replaced);
   files_.rename(ticket.directory, path);
   files_.sync_directory(directory_);
-  if (again) files_.remove_all(replaced);
+  committed_ = info.step;
+  if (again) {
+    try {
+      remove({.step = info.step, .path = replaced});
+    } catch (const base::IoError&) {
+      // The new one is durable; the next save tidies.
+    }
+  }
   return path;
 }
 
@@ -183,65 +169,94 @@ void CheckpointStore::abandon(const SaveTicket& ticket) noexcept {
   }
 }
 
-void CheckpointStore::retain(std::int64_t keep, std::int64_t best_step) {
-  std::vector<std::int64_t> steps;
-  for (const auto& name : files_.list(directory_)) {
-    if (name.starts_with('.') &&
-        (name.ends_with(kPartialSuffix) || name.ends_with(kReplacedSuffix))) {
-      files_.remove_all(base::join_path(directory_, name));
-    } else if (const auto step = step_of(name)) {
-      steps.push_back(*step);
+std::vector<CheckpointStore::Place> CheckpointStore::places() {
+  std::vector<Place> places;
+  const auto names = files_.list(directory_);
+  for (const auto& name : names) {
+    auto step = step_of(name);
+    if (!step) {
+      // A crash while a checkpoint was replaced left the old one hidden and no new one.
+      step = hidden_step_of(name, kReplacedSuffix);
+      if (step && std::ranges::binary_search(names, name_of(*step))) step.reset();
+    }
+    if (step) places.push_back({.step = *step, .path = base::join_path(directory_, name)});
+  }
+  std::ranges::sort(places, {}, &Place::step);
+  return places;
+}
+
+void CheckpointStore::tidy() {
+  const auto names = files_.list(directory_);
+  for (const auto& name : names) {
+    const auto path = base::join_path(directory_, name);
+    if (hidden_step_of(name, kPartialSuffix) || hidden_step_of(name, kRemovedSuffix)) {
+      files_.remove_all(path);
+    } else if (const auto step = hidden_step_of(name, kReplacedSuffix)) {
+      if (std::ranges::binary_search(names, name_of(*step))) {
+        remove({.step = *step, .path = path});
+      } else {
+        files_.rename(path, base::join_path(directory_, name_of(*step)));
+        files_.sync_directory(directory_);
+      }
     }
   }
-  std::ranges::sort(steps);
-  const auto newest = static_cast<std::size_t>(std::max<std::int64_t>(keep, 1));
-  for (std::size_t i = 0; i + newest < steps.size(); ++i) {
-    if (steps[i] == best_step) continue;
-    // Hidden first: a directory that is half removed must not look like a checkpoint.
-    const auto path = base::join_path(directory_, name_of(steps[i]));
-    const auto hidden =
-        base::join_path(directory_, "." + name_of(steps[i]) + kReplacedSuffix);
-    files_.remove_all(hidden);
-    files_.rename(path, hidden);
-    files_.remove_all(hidden);
+}
+
+void CheckpointStore::remove(const Place& place) {
+  // Under another name first: a directory that is half removed must not look like a checkpoint.
+  const auto removed = base::join_path(directory_, hidden_name(place.step, kRemovedSuffix));
+  files_.remove_all(removed);
+  files_.rename(place.path, removed);
+  files_.sync_directory(directory_);
+  files_.remove_all(removed);
+}
+
+void CheckpointStore::retain(std::int64_t keep, std::int64_t best_step) {
+  tidy();
+  if (committed_) remove_after(*committed_);
+  std::vector<Place> valid;
+  for (const auto& summary : list()) {
+    if (summary.valid) valid.push_back({.step = summary.step, .path = summary.path});
   }
-  if (files_.is_directory(directory_)) files_.sync_directory(directory_);
+  const auto newest = static_cast<std::size_t>(std::max<std::int64_t>(keep, 1));
+  for (std::size_t i = 0; i + newest < valid.size(); ++i) {
+    if (valid[i].step != best_step) remove(valid[i]);
+  }
+}
+
+void CheckpointStore::remove_after(std::int64_t step) {
+  for (const auto& place : places()) {
+    if (place.step > step) remove(place);
+  }
 }
 
 std::vector<CheckpointSummary> CheckpointStore::list() {
   std::vector<CheckpointSummary> summaries;
-  for (const auto& name : files_.list(directory_)) {
-    if (!step_of(name)) continue;
-    const auto path = base::join_path(directory_, name);
+  for (const auto& place : places()) {
+    CheckpointSummary summary;
+    summary.path = place.path;
+    summary.step = place.step;
     try {
-      const auto manifest = open(path);
-      std::uint64_t bytes = 0;
-      for (const auto& extent : manifest.extents) bytes += extent.length;
-      summaries.push_back({.path = path,
-                           .step = manifest.info.step,
-                           .epoch = manifest.info.epoch,
-                           .state_digest = manifest.state_digest,
-                           .bytes = bytes});
-    } catch (const base::Error&) {
-      continue;  // without a valid manifest it does not exist
+      const auto manifest = open(place.path);
+      summary.epoch = manifest.info.epoch;
+      summary.state_digest = manifest.state_digest;
+      for (const auto& extent : manifest.extents) summary.bytes += extent.length;
+    } catch (const base::Error& error) {
+      summary.valid = false;
+      summary.problem = error.what();
     }
+    summaries.push_back(std::move(summary));
   }
-  std::ranges::sort(summaries, {}, &CheckpointSummary::step);
   return summaries;
 }
 
 std::optional<std::string> CheckpointStore::newest_good(std::vector<std::string>* problems) {
-  std::vector<std::pair<std::int64_t, std::string>> candidates;
-  for (const auto& name : files_.list(directory_)) {
-    if (const auto step = step_of(name)) {
-      candidates.emplace_back(*step, base::join_path(directory_, name));
-    }
-  }
-  std::ranges::sort(candidates, std::greater{});
-  for (const auto& [step, path] : candidates) {
+  auto candidates = places();
+  std::ranges::reverse(candidates);
+  for (const auto& candidate : candidates) {
     try {
-      verify(open(path));
-      return path;
+      verify(open(candidate.path));
+      return candidate.path;
     } catch (const base::Error& error) {
       if (problems != nullptr) problems->emplace_back(error.what());
     }
@@ -250,56 +265,7 @@ std::optional<std::string> CheckpointStore::newest_good(std::vector<std::string>
 }
 
 LoadedManifest CheckpointStore::open(const std::string& path) {
-  const auto manifest_path = base::join_path(path, kManifest);
-  if (!files_.file_size(manifest_path)) {
-    throw base::CheckpointError("checkpoint " + base::quote(path) +
-                                " does not exist (there is no " + kManifest +
-                                " in it); list those of a run with 'lockstep show RUN'");
-  }
-  LoadedManifest loaded;
-  loaded.path = path;
-  try {
-    const auto json = nlohmann::ordered_json::parse(files_.read_text(manifest_path));
-    if (json.at("format") != "lockstep-checkpoint") throw damaged(path, "its manifest is of something else");
-    const auto version = json.at("version").get<int>();
-    if (version > kFormatVersion) {
-      throw base::CheckpointError("checkpoint " + base::quote(path) + " has format version " +
-                                  std::to_string(version) + " (written by a newer Lockstep, this "
-                                  "one reads up to " + std::to_string(kFormatVersion) +
-                                  "); use that version");
-    }
-    loaded.info.step = json.at("step").get<std::int64_t>();
-    loaded.info.epoch = json.at("epoch").get<std::int64_t>();
-    loaded.info.metadata_json = json.at("metadata").dump();
-    loaded.state_digest = json.at("state_digest").get<std::string>();
-    for (const auto& entry : json.at("files")) {
-      const auto name = entry.at("name").get<std::string>();
-      if (name.find('/') != std::string::npos) throw damaged(path, "a file name with a slash");
-      const auto file_path = base::join_path(path, name);
-      auto header = parse_safetensors(files_, file_path);
-      if (base::sha256_hex(serialize(header)) != entry.at("header_sha256").get<std::string>()) {
-        throw damaged(path, "the header of '" + name + "' is not the one that was written");
-      }
-      const auto file = static_cast<int>(loaded.files.size());
-      std::uint64_t end = 0;
-      for (const auto& extent : entry.at("extents")) {
-        loaded.extents.push_back({.file = file,
-                                  .offset = extent.at("offset").get<std::uint64_t>(),
-                                  .length = extent.at("length").get<std::uint64_t>()});
-        loaded.digests.push_back(extent.at("sha256").get<std::string>());
-        if (loaded.extents.back().offset != end) throw damaged(path, "its extents leave a hole");
-        end += loaded.extents.back().length;
-      }
-      if (end != header.data_bytes()) throw damaged(path, "its extents do not cover '" + name + "'");
-      loaded.files.push_back({.name = name, .header = std::move(header)});
-    }
-  } catch (const nlohmann::json::exception& error) {
-    throw damaged(path, std::string("its manifest does not parse: ") + error.what());
-  }
-  if (state_digest(loaded.files, loaded.extents, loaded.digests) != loaded.state_digest) {
-    throw damaged(path, "its manifest contradicts its own state_digest");
-  }
-  return loaded;
+  return read_manifest(files_, path);
 }
 
 void CheckpointStore::require_same_state(const LoadedManifest& manifest,
@@ -314,42 +280,43 @@ void CheckpointStore::require_same_state(const LoadedManifest& manifest,
   for (std::size_t file = 0; file < files.size(); ++file) {
     const auto& theirs = manifest.files[file];
     const auto& ours = files[file];
-    if (theirs.name != ours.name) differs("file '" + theirs.name + "' is unknown here");
+    if (theirs.name != ours.name) differs("file " + base::quote(theirs.name) + " is unknown here");
     for (std::size_t i = 0; i < ours.header.tensors.size(); ++i) {
       const auto& wanted = ours.header.tensors[i];
-      if (i >= theirs.header.tensors.size()) differs("tensor '" + wanted.name + "' is missing");
+      const auto name = "tensor " + base::quote(wanted.name);
+      if (i >= theirs.header.tensors.size()) differs(name + " is missing");
       const auto& found = theirs.header.tensors[i];
       if (found.name != wanted.name) {
-        differs("it has tensor '" + found.name + "' where '" + wanted.name + "' is wanted");
+        differs("it has tensor " + base::quote(found.name) + " where " + base::quote(wanted.name) +
+                " is wanted");
       }
       if (found.shape != wanted.shape || found.dtype != wanted.dtype) {
-        differs("tensor '" + wanted.name + "' has another shape or dtype");
+        differs(name + " has another shape or dtype");
       }
+      if (found.begin != wanted.begin) differs(name + " lies elsewhere");
     }
     if (theirs.header.tensors.size() != ours.header.tensors.size()) differs("it has more tensors");
   }
-  const auto same = [](const StateExtent& a, const StateExtent& b) {
-    return a.file == b.file && a.offset == b.offset && a.length == b.length;
-  };
-  if (!std::ranges::equal(manifest.extents, extents, same)) differs("its extents are cut otherwise");
+  if (!std::ranges::equal(manifest.extents, extents)) differs("its extents are cut otherwise");
 }
 
 void CheckpointStore::read_extent(const LoadedManifest& manifest, int extent,
                                   std::span<std::byte> out) {
+  LOCKSTEP_EXPECT(std::cmp_less(extent, manifest.extents.size()), "an extent out of range");
   const auto index = static_cast<std::size_t>(extent);
-  const auto& place = manifest.extents.at(index);
-  const auto& file = manifest.files.at(static_cast<std::size_t>(place.file));
+  const auto& place = manifest.extents[index];
+  const auto file_index = static_cast<std::size_t>(place.file);
+  const auto& file = manifest.files[file_index];
   LOCKSTEP_EXPECT(out.size() == place.length, "a buffer of another length than its extent");
   files_.read_at(base::join_path(manifest.path, file.name),
-                 serialize(file.header).size() + place.offset, out);
-  if (base::sha256_hex(out) != manifest.digests[index]) {
-    throw damaged(manifest.path, "bytes " + std::to_string(place.offset) + " to " +
-                                     std::to_string(place.offset + place.length) +
-                                     " of the data in '" + file.name +
-                                     "' are not what was written; they belong to " +
-                                     tensors_at(file.header, place.offset,
-                                                place.offset + place.length));
-  }
+                 manifest.data_offsets[file_index] + place.offset, out);
+  if (base::sha256_hex(out) == manifest.digests[index]) return;
+  const auto end = place.offset + place.length;
+  throw damaged_checkpoint(manifest.path, "bytes " + std::to_string(place.offset) + " to " +
+                                              std::to_string(end) + " of the data in " +
+                                              base::quote(file.name) +
+                                              " are not what was written; they belong to " +
+                                              tensors_at(file.header, place.offset, end));
 }
 
 void CheckpointStore::verify(const LoadedManifest& manifest) {

@@ -10,24 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/file_system.hpp"
-#include "checkpoints/safetensors.hpp"
+#include "checkpoints/manifest.hpp"
 
 namespace lockstep::checkpoints {
-
-/// One file of a checkpoint; the same on all ranks.
-struct StateFile {
-  std::string name;
-  SafetensorsHeader header;
-};
-
-/// A piece of a file's data region: the unit that is written, hashed and verified. The cut is the
-/// same on all ranks and at any number of ranks; the extents of a file tile its data in order.
-struct StateExtent {
-  int file = 0;
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-};
 
 /// Bytes of an extent that this rank writes.
 struct OwnedExtent {
@@ -40,45 +27,29 @@ struct ExtentDigest {
   std::string sha256;  ///< hexadecimal
 };
 
-/// What a checkpoint says of itself besides its files.
-struct CheckpointInfo {
-  std::int64_t step = 0;  ///< finished optimizer steps
-  std::int64_t epoch = 0;
-  std::string metadata_json = "{}";  ///< a JSON object, opaque here
-};
-
 struct SaveTicket {
   std::string directory;  ///< where the files are while they are written
 };
 
+/// A checkpoint's directory in a listing.
 struct CheckpointSummary {
   std::string path;
   std::int64_t step = 0;
   std::int64_t epoch = 0;
   std::string state_digest;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;  ///< of the state itself
+  bool valid = true;        ///< manifest and headers are right; data is not looked at
+  std::string problem;      ///< why it is not valid
 };
-
-struct LoadedManifest {
-  std::string path;
-  CheckpointInfo info;
-  std::string state_digest;
-  std::vector<StateFile> files;
-  std::vector<StateExtent> extents;
-  std::vector<std::string> digests;  ///< parallel to extents
-};
-
-/// SHA-256 over names, headers and extent digests in order: equal digests are equal states, bit
-/// for bit. Do not change: part of the format, see FORMAT.md.
-std::string state_digest(std::span<const StateFile> files, std::span<const StateExtent> extents,
-                         std::span<const std::string> digests);
 
 class CheckpointStore {
  public:
-  /// `directory` need not exist yet. `files` must outlive the store.
-  CheckpointStore(base::FileSystem& files, std::string directory);
+  /// `directory` need not exist yet. `files` and `clock` must outlive the store.
+  CheckpointStore(base::FileSystem& files, std::string directory,
+                  const base::Clock& clock = base::Clock::system());
 
-  /// Makes a hidden directory with every file at its full size. One rank.
+  /// Makes a hidden directory with every file at its full size, and tidies what a crash left.
+  /// One save at a time. One rank.
   SaveTicket begin(std::int64_t step, std::span<const StateFile> files,
                    std::span<const StateExtent> extents);
   /// Writes and syncs this rank's extents, returns their digests. Every rank.
@@ -86,18 +57,23 @@ class CheckpointStore {
                                           std::span<const StateFile> files,
                                           std::span<const StateExtent> extents,
                                           std::span<const OwnedExtent> owned);
-  /// Writes the manifest and gives the directory its name; durable on return. One rank.
-  /// Returns the checkpoint's path.
+  /// Writes the manifest and gives the directory its name; durable on return. A checkpoint of the
+  /// same step is replaced, and at no moment is there neither. One rank. Returns the path.
   std::string commit(const SaveTicket& ticket, std::span<const StateFile> files,
                      std::span<const StateExtent> extents, std::span<const std::string> digests,
                      const CheckpointInfo& info);
   /// Removes what `begin` made. Never throws: it runs while an error is under way. One rank.
   void abandon(const SaveTicket& ticket) noexcept;
-  /// Removes all but the newest `keep` (at least one) and that of `best_step` (negative: none),
-  /// and what crashed saves left behind. One rank.
+  /// Removes all valid checkpoints but the newest `keep` (at least one) and that of `best_step`
+  /// (negative: none), and what crashed saves left behind. What is not valid stays for a person to
+  /// look at. After a commit, checkpoints of later steps go, too: they are of an attempt that was
+  /// given up, and the one just written must not lose its place to them. One rank.
   void retain(std::int64_t keep, std::int64_t best_step);
+  /// Removes the checkpoints of steps after `step`. For a resume from an older one, before the
+  /// ledger is cut there: what comes later would no longer fit the ledger. One rank.
+  void remove_after(std::int64_t step);
 
-  /// Checkpoints with a readable manifest, oldest first.
+  /// All checkpoints, oldest first, also those that are not valid.
   std::vector<CheckpointSummary> list();
   /// The newest one whose every byte is right; `problems` gets a line for each that was passed
   /// over.
@@ -116,8 +92,18 @@ class CheckpointStore {
   void verify(const LoadedManifest& manifest);
 
  private:
+  struct Place {
+    std::int64_t step = 0;
+    std::string path;
+  };
+  std::vector<Place> places();
+  void tidy();
+  void remove(const Place& place);
+
   base::FileSystem& files_;
   std::string directory_;
+  const base::Clock& clock_;
+  std::optional<std::int64_t> committed_;  // the last step committed through this object
 };
 
 }  // namespace lockstep::checkpoints

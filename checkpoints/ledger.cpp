@@ -26,8 +26,9 @@ std::string bits_of(double value) {
 double from_bits(const std::string& text) {
   std::uint64_t bits = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), bits, 16);
-  if (code != std::errc{} || end != text.data() + text.size()) {
-    throw base::CheckpointError("number bits " + base::quote(text) + " are not hexadecimal");
+  if (code != std::errc{} || end != text.data() + text.size() || text.size() != 16) {
+    throw base::CheckpointError("number bits " + base::quote(text) +
+                                " are not 16 hexadecimal digits");
   }
   return std::bit_cast<double>(bits);
 }
@@ -61,6 +62,27 @@ LedgerEntry entry_of(const nlohmann::json& json) {
           .state_digest = json.value("state_digest", "")};
 }
 
+/// What makes `line` unfit to follow the line with hash `previous` as that of `step`; empty when it
+/// fits, and then `entry` is what it says.
+std::string unfit(const std::string& line, const std::string& previous, std::int64_t step,
+                  LedgerEntry& entry) {
+  try {
+    const auto json = nlohmann::json::parse(line);
+    if (json.at("prev") != previous) {
+      return "does not follow from the line before (one of them was changed)";
+    }
+    entry = entry_of(json);
+  } catch (const nlohmann::json::exception& error) {
+    return std::string("does not parse: ") + error.what();
+  } catch (const base::CheckpointError& error) {
+    return std::string("does not parse: ") + error.what();
+  }
+  if (entry.step != step) {
+    return "is of step " + std::to_string(entry.step) + " (a step was repeated or skipped)";
+  }
+  return "";
+}
+
 }  // namespace
 
 LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
@@ -70,11 +92,9 @@ LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
   if (files.file_size(path)) text = files.read_text(path);
   std::size_t kept = 0;
   for (const auto& line : whole_lines(text)) {
+    LedgerEntry entry;
     if (last_step_ == steps_done) break;
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const bool follows = json.is_object() && json.value("prev", "") == last_hash_ &&
-                         json.value("step", std::int64_t{-1}) == last_step_ + 1;
-    if (!follows) break;
+    if (!unfit(line, last_hash_, last_step_ + 1, entry).empty()) break;
     last_hash_ = base::sha256_hex(line);
     ++last_step_;
     kept += line.size() + 1;
@@ -86,8 +106,7 @@ LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
         " (lines are missing or changed); run 'lockstep verify', or resume an older checkpoint");
   }
   if (kept < text.size()) {
-    const auto superseded =
-        base::join_path(base::parent_path(path), "ledger.superseded.jsonl");
+    const auto superseded = base::join_path(base::parent_path(path), "ledger.superseded.jsonl");
     auto rest = text.substr(kept);
     if (rest.back() != '\n') rest += '\n';
     const auto aside = files.open(superseded, base::OpenMode::kAppend);
@@ -116,29 +135,16 @@ LedgerCheck read_ledger(base::FileSystem& files, const std::string& path) {
   }
   LedgerCheck check;
   std::string hash = kFirstHash;
-  std::int64_t number = 0;
+  std::int64_t step = 1;
   for (const auto& line : whole_lines(files.read_text(path))) {
-    ++number;
-    const auto place = "line " + std::to_string(number);
     LedgerEntry entry;
-    try {
-      const auto json = nlohmann::json::parse(line);
-      if (json.at("prev") != hash) {
-        check.problem = place + " does not follow from the line before (one of them was changed)";
-        return check;
-      }
-      entry = entry_of(json);
-    } catch (const std::exception& error) {
-      check.problem = place + " does not parse: " + error.what();
-      return check;
-    }
-    if (entry.step != number) {
-      check.problem = place + " is of step " + std::to_string(entry.step) +
-                      " (a step was repeated or skipped)";
-      return check;
+    if (const auto problem = unfit(line, hash, step, entry); !problem.empty()) {
+      check.problem = "line " + std::to_string(step) + " " + problem;
+      break;
     }
     check.entries.push_back(std::move(entry));
     hash = base::sha256_hex(line);
+    ++step;
   }
   return check;
 }

@@ -1,6 +1,7 @@
 #include "checkpoints/registry.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -28,24 +29,20 @@ void verify_ledger(base::FileSystem& files, const RunDirectory& run, Verificatio
 void verify_checkpoint(base::FileSystem& files, const std::string& directory,
                        const std::vector<LedgerEntry>& entries, Verification& result) {
   CheckpointStore store(files, directory);
-  std::vector<std::string> names;
-  for (const auto& name : files.list(directory)) {
-    if (name.starts_with("step-")) names.push_back(name);
-  }
-  if (names.empty()) {
+  const auto summaries = store.list();
+  if (summaries.empty()) {
     result.lines.emplace_back("checkpoints: none");
     return;
   }
-  std::ranges::sort(names);
-  const auto manifest = store.open(base::join_path(directory, names.back()));
+  const auto manifest = store.open(summaries.back().path);
   store.verify(manifest);
-  result.lines.push_back("checkpoint " + names.back() + ": " +
-                         std::to_string(manifest.extents.size()) +
+  const auto name = std::filesystem::path(manifest.path).filename().string();
+  result.lines.push_back("checkpoint " + name + ": " + std::to_string(manifest.extents.size()) +
                          " extents right, state digest " + manifest.state_digest.substr(0, 12));
   const auto step = static_cast<std::size_t>(manifest.info.step);
   if (step > entries.size()) {
     result.good = false;
-    result.lines.push_back("checkpoint " + names.back() + ": BROKEN: the ledger ends at step " +
+    result.lines.push_back("checkpoint " + name + ": BROKEN: the ledger ends at step " +
                            std::to_string(entries.size()));
     return;
   }
@@ -53,7 +50,7 @@ void verify_checkpoint(base::FileSystem& files, const std::string& directory,
   const auto& noted = entries[step - 1].state_digest;
   if (!noted.empty() && noted != manifest.state_digest) {
     result.good = false;
-    result.lines.push_back("checkpoint " + names.back() +
+    result.lines.push_back("checkpoint " + name +
                            ": BROKEN: the ledger has another state digest for step " +
                            std::to_string(step));
   }
@@ -88,7 +85,9 @@ nlohmann::ordered_json show_json(base::FileSystem& files, const RunDirectory& ru
                                    {"epoch", summary.epoch},
                                    {"path", summary.path},
                                    {"bytes", summary.bytes},
-                                   {"state_digest", summary.state_digest}});
+                                   {"state_digest", summary.state_digest},
+                                   {"valid", summary.valid}});
+    if (!summary.valid) json["checkpoints"].back()["problem"] = summary.problem;
   }
   return json;
 }
@@ -105,8 +104,7 @@ Verification verify_run(base::FileSystem& files, const RunDirectory& run) {
     }
   };
   guarded("ledger", [&] { verify_ledger(files, run, result, entries); });
-  guarded("checkpoint",
-          [&] { verify_checkpoint(files, run.checkpoints_path(), entries, result); });
+  guarded("checkpoint", [&] { verify_checkpoint(files, run.checkpoints_path(), entries, result); });
   guarded("record", [&] {
     const auto record = run.read_record();
     if (record.status != "done" || entries.empty()) return;

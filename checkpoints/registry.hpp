@@ -12,8 +12,8 @@
 namespace lockstep::checkpoints {
 
 struct RunList {
-  std::vector<RunRecord> runs;           ///< oldest first
-  std::vector<std::string> warnings;     ///< a line for each run that cannot be read
+  std::vector<RunRecord> runs;        ///< oldest first
+  std::vector<std::string> warnings;  ///< a line for each run that cannot be read
 };
 
 RunList list_runs(base::FileSystem& files, const std::string& base);

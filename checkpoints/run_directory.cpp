@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <utility>
@@ -22,6 +24,10 @@ namespace lockstep::checkpoints {
 namespace {
 
 constexpr char kLatest[] = "latest";
+constexpr char kRecord[] = "run.json";
+
+// Do not change: part of the format, see FORMAT.md.
+constexpr int kFormatVersion = 1;
 
 /// Makes the folder, and says whether it did; false = it exists already. Unlike
 /// make_directories this decides between two runs that start at once.
@@ -30,24 +36,25 @@ bool make_new_directory(const std::string& path) {
   if (errno == EEXIST) return false;
   const int number = errno;
   throw base::IoError("making run directory " + base::quote(path) + " failed (" +
-                          std::strerror(number) +
-                          "); check its permissions or set run.directory",
+                          std::strerror(number) + "); check its permissions or set run.directory",
                       number);
 }
 
 void require_file_name(const std::string& name) {
-  const bool good = name != "." && name != ".." && name != kLatest && name.front() != '-' &&
-                    name.find('/') == std::string::npos && name.size() <= 200;
+  const auto odd = [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '/'; };
+  const bool good = name != kLatest && name.front() != '-' && name.front() != '.' &&
+                    name.size() <= 200 && std::ranges::none_of(name, odd);
   if (good) return;
-  throw base::ConfigError("run name " + base::quote(name) +
-                          " cannot be a folder's name (no slash, no leading dash, not 'latest'); "
-                          "choose another --name");
+  throw base::ConfigError(
+      "run name " + base::quote(name) +
+      " cannot be a run's folder (no slash, no leading dash or dot, at most 200 "
+      "characters, not 'latest'); choose another --name");
 }
 
 std::vector<std::string> run_names_in(base::FileSystem& files, const std::string& base) {
   std::vector<std::string> names;
   for (const auto& name : files.list(base)) {
-    if (name != kLatest && files.file_size(base::join_path(base::join_path(base, name), "run.json"))) {
+    if (name != kLatest && files.file_size(base::join_path(base::join_path(base, name), kRecord))) {
       names.push_back(name);
     }
   }
@@ -59,7 +66,7 @@ std::vector<std::string> run_names_in(base::FileSystem& files, const std::string
 std::string to_json(const RunRecord& record) {
   nlohmann::ordered_json json;
   json["format"] = "lockstep-run";
-  json["version"] = 1;
+  json["version"] = kFormatVersion;
   json["id"] = record.id;
   json["name"] = record.name;
   json["parent"] = record.parent;
@@ -97,6 +104,12 @@ RunRecord parse_run_record(const std::string& text, const std::string& path) {
   RunRecord record;
   try {
     const auto json = nlohmann::json::parse(text);
+    if (json.value("version", kFormatVersion) > kFormatVersion) {
+      throw base::CheckpointError(
+          "run record " + base::quote(path) +
+          " was written by a newer Lockstep (this one reads up to version " +
+          std::to_string(kFormatVersion) + "); use that version");
+    }
     record.id = json.at("id");
     record.name = json.at("name");
     record.parent = json.value("parent", "");
@@ -124,7 +137,11 @@ RunRecord parse_run_record(const std::string& text, const std::string& path) {
     record.step = json.at("step");
     record.epoch = json.at("epoch");
     record.state_digest = json.at("state_digest");
-    record.metrics = json.at("metrics").get<std::map<std::string, double>>();
+    for (const auto& [name, value] : json.at("metrics").items()) {
+      // JSON has no NaN: a metric that is none is written as null.
+      record.metrics[name] =
+          value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+    }
     record.restarts = json.at("restarts");
   } catch (const nlohmann::json::exception& error) {
     throw base::CheckpointError("run record " + base::quote(path) + " does not parse (" +
@@ -135,6 +152,7 @@ RunRecord parse_run_record(const std::string& text, const std::string& path) {
 
 RunDirectory RunDirectory::create(base::FileSystem& files, const std::string& base,
                                   const std::string& name) {
+  const bool first = !files.is_directory(base);
   files.make_directories(base);
   std::string path;
   if (name.empty()) {
@@ -150,6 +168,12 @@ RunDirectory RunDirectory::create(base::FileSystem& files, const std::string& ba
     require_file_name(name);
     path = base::join_path(base, name);
     if (!make_new_directory(path)) {
+      if (!files.file_size(base::join_path(path, kRecord))) {
+        throw base::ConfigError("run folder " + base::quote(path) +
+                                " exists and is no run (it has no run.json: something else is in "
+                                "it, or a start was cut off); choose another --name, or remove the "
+                                "folder");
+      }
       throw base::ConfigError("run " + base::quote(name) + " exists in " + base::quote(base) +
                               " (a run is never overwritten); go on with 'lockstep resume " + name +
                               "', or choose another --name");
@@ -158,15 +182,18 @@ RunDirectory RunDirectory::create(base::FileSystem& files, const std::string& ba
   for (const char* folder : {"logs", "checkpoints", "health", "tensorboard"}) {
     files.make_directories(base::join_path(path, folder));
   }
+  files.sync_directory(path);
   RunDirectory run(files, path);
   files.replace_link(run.name(), base::join_path(base, kLatest));
+  files.sync_directory(base);
+  if (first) files.sync_directory(base::parent_path(base));
   return run;
 }
 
 RunDirectory RunDirectory::open(base::FileSystem& files, const std::string& base,
                                 const std::string& run) {
   const auto is_run = [&](const std::string& path) {
-    return files.file_size(base::join_path(path, "run.json")).has_value();
+    return files.file_size(base::join_path(path, kRecord)).has_value();
   };
   if (!run.empty()) {
     std::error_code code;
@@ -177,10 +204,12 @@ RunDirectory RunDirectory::open(base::FileSystem& files, const std::string& base
     }
   }
   const auto nearest = base::nearest_name(run, run_names_in(files, base));
-  throw base::CheckpointError("run " + base::quote(run) + " does not exist (neither a folder nor a "
-                              "name in " + base::quote(base) + "); " +
-                              (nearest ? "did you mean '" + *nearest + "'?"
-                                       : "list the runs with 'lockstep runs'"));
+  throw base::CheckpointError(
+      "run " + base::quote(run) +
+      " does not exist (neither a folder nor a "
+      "name in " +
+      base::quote(base) + "); " +
+      (nearest ? "did you mean '" + *nearest + "'?" : "list the runs with 'lockstep runs'"));
 }
 
 std::string RunDirectory::name() const { return std::filesystem::path(path_).filename().string(); }
@@ -217,8 +246,7 @@ RunLock::RunLock(const RunDirectory& run) {
                                  (holder.empty() ? "another process" : holder) +
                                  " (two trainers would destroy it); wait for it or stop it");
   }
-  const auto text =
-      "process " + std::to_string(::getpid()) + " on host " + base::host_name();
+  const auto text = "process " + std::to_string(::getpid()) + " on host " + base::host_name();
   if (::ftruncate(descriptor_, 0) != 0 ||
       ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     // The lock holds all the same; only its holder's name is missing.

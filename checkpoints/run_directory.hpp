@@ -27,7 +27,7 @@ struct WorldSizeChange {
 
 /// run.json.
 struct RunRecord {
-  std::string id;      ///< 32 hexadecimal digits, random
+  std::string id;  ///< 32 hexadecimal digits, random
   std::string name;
   std::string parent;  ///< run or checkpoint that this one comes from, or empty
   std::vector<std::string> command;
@@ -84,7 +84,8 @@ class RunDirectory {
   void write_record(const RunRecord& record) const;
 
  private:
-  RunDirectory(base::FileSystem& files, std::string path) : files_(&files), path_(std::move(path)) {}
+  RunDirectory(base::FileSystem& files, std::string path)
+      : files_(&files), path_(std::move(path)) {}
   std::string join(const std::string& name) const { return base::join_path(path_, name); }
 
   base::FileSystem* files_;  // never null; a pointer so that the object can be moved

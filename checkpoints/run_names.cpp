@@ -5,19 +5,19 @@
 namespace lockstep::checkpoints {
 namespace {
 
-constexpr std::array kColors{
-    "amber", "azure",  "beige",  "black", "blue",   "bronze", "brown",  "cobalt",
-    "coral", "copper", "crimson", "cyan",  "golden", "green",  "indigo", "ivory",
-    "jade",  "lilac",  "lime",   "maroon", "mauve",  "olive",  "opal",   "pearl",
-    "plum",  "purple", "ruby",   "russet", "silver", "teal",   "violet", "white"};
+constexpr std::array kColors{"amber",  "azure", "beige",  "black",   "blue",   "bronze", "brown",
+                             "cobalt", "coral", "copper", "crimson", "cyan",   "golden", "green",
+                             "indigo", "ivory", "jade",   "lilac",   "lime",   "maroon", "mauve",
+                             "olive",  "opal",  "pearl",  "plum",    "purple", "ruby",   "russet",
+                             "silver", "teal",  "violet", "white"};
 
-constexpr std::array kAnimals{
-    "badger",  "bear",   "beaver", "bison",  "crane",  "deer",   "dolphin", "eagle",
-    "falcon",  "ferret", "finch",  "fox",    "gecko",  "goose",  "hare",    "hawk",
-    "heron",   "ibex",   "jackal", "koala",  "lark",   "lemur",  "lynx",    "marten",
-    "moose",   "otter",  "owl",    "panda",  "puffin", "raven",  "robin",   "salmon",
-    "seal",    "shrew",  "stork",  "swan",   "tapir",  "tern",   "trout",   "turtle",
-    "viper",   "vole",   "walrus", "weasel", "whale",  "wolf",   "wren",    "yak"};
+constexpr std::array kAnimals{"badger", "bear",   "beaver", "bison",  "crane",  "deer",  "dolphin",
+                              "eagle",  "falcon", "ferret", "finch",  "fox",    "gecko", "goose",
+                              "hare",   "hawk",   "heron",  "ibex",   "jackal", "koala", "lark",
+                              "lemur",  "lynx",   "marten", "moose",  "otter",  "owl",   "panda",
+                              "puffin", "raven",  "robin",  "salmon", "seal",   "shrew", "stork",
+                              "swan",   "tapir",  "tern",   "trout",  "turtle", "viper", "vole",
+                              "walrus", "weasel", "whale",  "wolf",   "wren",   "yak"};
 
 }  // namespace
 

@@ -20,6 +20,7 @@ struct TensorEntry {
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
+  bool operator==(const TensorEntry&) const = default;
 };
 
 struct SafetensorsHeader {
@@ -28,18 +29,25 @@ struct SafetensorsHeader {
 
   /// Length of the data region.
   std::uint64_t data_bytes() const;
+  bool operator==(const SafetensorsHeader&) const = default;
 };
 
 /// Length prefix and JSON, padded with spaces so that the data starts at a multiple of 64 bytes.
-/// The same header gives the same bytes. Do not change: part of the format, see FORMAT.md.
+/// The same header gives the same bytes; tensors stay in the order given.
+/// Do not change: part of the format, see FORMAT.md.
 std::string serialize(const SafetensorsHeader& header);
 
 /// A file's header, validated: tensors tile the data region, sizes fit dtypes and shapes, and the
-/// file is as long as it says. Throws CheckpointError naming the file otherwise.
+/// file is as long as it says. Tensors come in the header's order. Throws CheckpointError naming
+/// the file otherwise.
 SafetensorsHeader parse_safetensors(base::FileSystem& files, const std::string& path);
 
-/// The same for bytes in memory: `prefix` holds the length and the JSON, `file_bytes` the whole
-/// file's length. `path` is for messages.
+/// Length prefix and JSON as they lie in the file, so the data begins where they end; only the
+/// length is checked. Throws CheckpointError when the file is missing or shorter than that.
+std::string read_safetensors_prefix(base::FileSystem& files, const std::string& path);
+
+/// parse_safetensors for bytes in memory: `prefix` holds the length and the JSON, `file_bytes` is
+/// the whole file's length. `path` is for messages.
 SafetensorsHeader parse_safetensors_header(std::string_view prefix, std::uint64_t file_bytes,
                                            const std::string& path);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <vector>
 
@@ -25,7 +26,7 @@ std::optional<std::string> git(const std::string& directory, std::vector<std::st
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  arguments.insert(arguments.begin(), {"git", "-C", directory});
+  arguments.insert(arguments.begin(), {"git", "--no-optional-locks", "-C", directory});
   std::vector<char*> argv;
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -38,6 +39,7 @@ std::optional<std::string> git(const std::string& directory, std::vector<std::st
     char buffer[65536];
     for (;;) {
       const auto got = ::read(ends[0], buffer, sizeof buffer);
+      if (got < 0 && errno == EINTR) continue;
       if (got <= 0) break;
       const auto room = kLargestOutput - output.size();
       output.append(buffer, std::min(static_cast<std::size_t>(got), room));
@@ -46,9 +48,10 @@ std::optional<std::string> git(const std::string& directory, std::vector<std::st
   ::close(ends[0]);
   if (failed != 0) return std::nullopt;
   int status = 0;
-  if (::waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return std::nullopt;
-  }
+  pid_t ended = 0;
+  do ended = ::waitpid(pid, &status, 0);
+  while (ended < 0 && errno == EINTR);
+  if (ended != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return std::nullopt;
   return output;
 }
 

@@ -9,7 +9,7 @@ namespace lockstep::checkpoints {
 struct SourceVersion {
   std::string commit = "unknown";  ///< 40 digits, or `unknown` without git or repository
   bool dirty = false;
-  std::string patch;  ///< `git diff HEAD`, cut at 4 MiB
+  std::string patch;  ///< `git diff HEAD`, cut at 4 MiB; files that git does not know are not in it
 };
 
 /// Of the repository that `directory` lies in. Never an error.
