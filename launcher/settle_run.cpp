@@ -10,8 +10,8 @@ namespace {
 
 using base::ExitCode;
 
-nlohmann::ordered_json event_of(const Verdict& verdict, const std::string& time) {
-  nlohmann::ordered_json event{{"event", "failure"}, {"time", time}, {"cause", verdict.cause}};
+nlohmann::ordered_json event_of(const char* name, const Verdict& verdict, const std::string& time) {
+  nlohmann::ordered_json event{{"event", name}, {"time", time}, {"cause", verdict.cause}};
   event["rank"] =
       verdict.rank < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(verdict.rank);
   event["host"] = verdict.host;
@@ -42,9 +42,10 @@ checkpoints::RunRecord settle_run(base::FileSystem& files, const checkpoints::Ru
                                   const LaunchEnd& end, const base::Clock& clock) {
   const auto time = base::format_utc(clock.wall());
   auto record = run.read_record();
-  if (end.verdict && end.source == VerdictSource::kProcesses) {
-    checkpoints::JsonLines events(files, run.events_path());
-    events.append(event_of(*end.verdict, time));
+  if (end.verdict && end.source != VerdictSource::kRanks) {
+    // A launch leaves one failure; what is found out besides has a name of its own.
+    const char* name = end.source == VerdictSource::kBoth ? "root_cause" : "failure";
+    checkpoints::JsonLines(files, run.events_path()).append(event_of(name, *end.verdict, time));
   }
   if (record.status == "running" || record.exit_code != end.exit_code) {
     record.status = status_of(end.exit_code);

@@ -140,7 +140,7 @@ LaunchEnd judge(const LaunchFacts& facts) {
   if (facts.death && facts.death->signal > 0 &&
       !(facts.verdict && facts.death->signal == SIGABRT)) {
     end.verdict = with_death(facts);
-    end.source = VerdictSource::kProcesses;
+    end.source = facts.verdict ? VerdictSource::kBoth : VerdictSource::kProcesses;
   } else if (facts.verdict) {
     end.verdict = facts.verdict;
   } else {

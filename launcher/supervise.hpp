@@ -26,7 +26,8 @@ struct SuperviseOptions {
 
 enum class VerdictSource {
   kRanks,      ///< they left it in events.jsonl
-  kProcesses,  ///< made from how the processes ended
+  kProcesses,  ///< made from how the processes ended, as the ranks left none
+  kBoth,       ///< the ranks left one, and how the processes ended names the cause behind it
 };
 
 /// How a launch ended.

@@ -7,7 +7,6 @@
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "base/text.hpp"
 
@@ -18,7 +17,6 @@ using nlohmann::json;
 
 constexpr std::uint64_t kMostEventBytes = 16u << 20;
 constexpr std::size_t kMostBlockLines = 40;
-constexpr std::size_t kMostNoticeBytes = 8192;
 constexpr std::size_t kMostLineBytes = 1u << 16;
 
 std::string text_at(const json& object, const char* key) {
@@ -72,27 +70,35 @@ bool is_chatter(std::string_view line) {
          line.find("help-") != std::string_view::npos;
 }
 
-int to_int(const std::string& digits) {
-  int value = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  return value;
+/// The number that follows `words` in `text`.
+std::optional<int> number_after(std::string_view text, std::string_view words) {
+  const auto place = text.find(words);
+  if (place == std::string_view::npos) return std::nullopt;
+  const auto begin = std::min(text.find_first_not_of(' ', place + words.size()), text.size());
+  int number = 0;
+  const auto* end = text.data() + text.size();
+  if (std::from_chars(text.data() + begin, end, number).ec != std::errc()) return std::nullopt;
+  return number;
 }
 
-/// The first rank's death in the text of a notice.
-std::optional<RankDeath> death_in(const std::string& text) {
-  static const std::regex kKilled(
-      R"(process rank (\d+)[^\n]*? on node (\S+) exited on signal (\d+))");
-  static const std::regex kExited(R"(Process name: \[\[[^\]]*\],\s*(\d+)\]\s+Exit code:\s+(\d+))");
-  // std::regex recurses once a character.
-  if (text.size() > kMostNoticeBytes) return std::nullopt;
-  std::smatch match;
-  if (std::regex_search(text, match, kKilled)) {
-    return RankDeath{to_int(match[1]), match[2], to_int(match[3]), 0};
-  }
-  if (std::regex_search(text, match, kExited)) {
-    return RankDeath{to_int(match[1]), {}, 0, to_int(match[2])};
-  }
-  return std::nullopt;
+std::string word_after(std::string_view text, std::string_view words) {
+  const auto place = text.find(words);
+  if (place == std::string_view::npos) return {};
+  text.remove_prefix(place + words.size());
+  return std::string(text.substr(0, text.find_first_of(" \n")));
+}
+
+/// The first rank's death in the text of a notice: `process rank 1 with PID 0 on node vm exited
+/// on signal 9`, or `Process name: [[40410,1],3]` and `Exit code:    6`.
+std::optional<RankDeath> death_in(std::string_view text) {
+  const auto rank = number_after(text, "process rank");
+  const auto signal = number_after(text, "exited on signal");
+  if (rank && signal) return RankDeath{*rank, word_after(text, "on node "), *signal, 0};
+  const auto name = text.find("Process name: [[");
+  const auto code = number_after(text, "Exit code:");
+  if (name == std::string_view::npos || !code) return std::nullopt;
+  const auto exited = number_after(text.substr(name), "],");
+  return exited ? std::optional(RankDeath{*exited, {}, 0, *code}) : std::nullopt;
 }
 
 /// `rank 3: warning: text` -> `warning: text`, else nothing.

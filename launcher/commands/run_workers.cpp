@@ -16,6 +16,13 @@ std::string log_of(base::FileSystem& files, const checkpoints::RunDirectory& run
   return files.file_size(path) ? path : std::string();
 }
 
+/// Whether a worker has printed its error in full: always for a usage error, and for any reason
+/// of its own when it writes no run.
+bool told_by_worker(const LaunchEnd& end, RunUse use) {
+  if (end.exit_code == static_cast<int>(base::ExitCode::kUsage)) return true;
+  return use == RunUse::kRead && end.verdict->cause != "killed";
+}
+
 }  // namespace
 
 int run_workers(const Session& session, const LaunchPlan& plan,
@@ -29,13 +36,12 @@ int run_workers(const Session& session, const LaunchPlan& plan,
 
   checkpoints::RunRecord record;
   if (use == RunUse::kWritten) record = settle_run(files, run, end, base::Clock::system());
-  // A usage error was told by the worker in full.
-  if (end.verdict && end.exit_code != static_cast<int>(base::ExitCode::kUsage)) {
+  if (end.verdict && !told_by_worker(end, use)) {
     print_message(
         session.messages,
         failure_table(session.messages, {.verdict = *end.verdict,
                                          .exit_code = end.exit_code,
-                                         .run_path = run.path(),
+                                         .run_path = use == RunUse::kWritten ? run.path() : "",
                                          .log_path = log_of(files, run, end.verdict->rank)}));
   } else if (use == RunUse::kWritten && !end.verdict) {
     const std::string clear = session.output.terminal ? "\r\x1b[K" : "";

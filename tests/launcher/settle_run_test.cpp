@@ -72,6 +72,17 @@ TEST_F(SettleRun, LeavesOneVerdictWhenTheRanksWroteIt) {
   EXPECT_TRUE(events().empty());
 }
 
+TEST_F(SettleRun, NamesTheCauseBehindTheFailureThatTheRanksWrote) {
+  auto end = killed_end();
+  end.source = VerdictSource::kBoth;
+
+  settle_run(files_, *run_, end, clock_);
+
+  ASSERT_EQ(events().size(), 1u);
+  EXPECT_EQ(events()[0]["event"], "root_cause");
+  EXPECT_EQ(events()[0]["rank"], 1);
+}
+
 TEST_F(SettleRun, LeavesARecordThatTheRanksHaveClosedAlone) {
   auto record = run_->read_record();
   record.status = "done";

@@ -176,6 +176,7 @@ TEST(Judge, TakesAKilledRankAsTheRootAndItsPlaceFromTheOthers) {
   EXPECT_EQ(end.verdict->host, "vm");
   EXPECT_EQ(end.verdict->phase, "backward");
   EXPECT_EQ(end.verdict->step, 412);
+  EXPECT_EQ(end.source, VerdictSource::kBoth);
 }
 
 TEST(Judge, KeepsTheReasonOfARankThatAbortedOnPurpose) {

@@ -155,6 +155,21 @@ TEST_F(TrainCommand, HandsACheckpointToTheEvaluation) {
   EXPECT_THAT(lockstep_.read("words"), HasSubstr("runs/r --output p.h5\n"));
 }
 
+TEST_F(TrainCommand, LeavesTheErrorOfAnEvaluationToTheWorkerAndTellsOnlyADeath) {
+  lockstep_.set_worker("exit 0");
+  ASSERT_EQ(lockstep_.run({"train", "exp.yaml", "--name", "r"}).exit_code, 0);
+
+  lockstep_.set_worker("echo 'error: no checkpoint' >&2; exit 6");
+  const auto failed = lockstep_.run({"evaluate", "r"});
+  EXPECT_EQ(failed.exit_code, 6);
+  EXPECT_EQ(failed.errors, "error: no checkpoint\n");
+
+  lockstep_.set_worker("kill -9 $$");
+  EXPECT_THAT(lockstep_.run({"evaluate", "r"}).errors,
+              HasSubstr("rank 0 killed by signal 9 (Killed)"));
+  EXPECT_EQ(record()["status"], "done");
+}
+
 TEST_F(TrainCommand, RunsRanksUnderTheRealMpirun) {
   lockstep_.set_worker("echo rank $OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE");
 
