@@ -20,7 +20,7 @@ struct LedgerEntry {
   double gradient_norm = 0;
   double lr = 0;
   int world_size = 1;
-  std::string state_digest;  ///< empty where none was taken
+  std::string state_digest{};  ///< empty where none was taken
   bool operator==(const LedgerEntry&) const = default;
 };
 
