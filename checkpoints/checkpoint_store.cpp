@@ -75,7 +75,7 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
   files_.make_directories(directory_);
   files_.sync_directory(base::parent_path(directory_));
   tidy();
-  const SaveTicket ticket{base::join_path(directory_, hidden_name(step, kPartialSuffix))};
+  SaveTicket ticket{base::join_path(directory_, hidden_name(step, kPartialSuffix))};
   std::uint64_t bytes = 0;
   for (const auto& extent : extents) bytes += extent.length;
   if (const auto free = files_.free_bytes(directory_); free < bytes) {
@@ -143,7 +143,7 @@ std::string CheckpointStore::commit(const SaveTicket& ticket, std::span<const St
       base::join_path(ticket.directory, kManifestName),
       manifest_text(files, extents, digests, info, base::format_utc(clock_.wall())));
 
-  const auto path = base::join_path(directory_, name_of(info.step));
+  auto path = base::join_path(directory_, name_of(info.step));
   const auto replaced = base::join_path(directory_, hidden_name(info.step, kReplacedSuffix));
   const bool again = files_.is_directory(path);
   // Between the two renames the old one is found under its hidden name, see places().

@@ -28,6 +28,7 @@ std::optional<std::string> git(const std::string& directory, std::vector<std::st
   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
   arguments.insert(arguments.begin(), {"git", "--no-optional-locks", "-C", directory});
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   pid_t pid = 0;

@@ -110,7 +110,7 @@ TEST(Fuzz, ASafetensorsHeaderIsRefusedOrTilesItsFile) {
       for (std::size_t i = 0; i < 8; ++i) {
         prefix[i] = static_cast<char>(bytes.size() >> (8 * i) & 0xFF);
       }
-      bytes = prefix + bytes;
+      bytes.insert(0, prefix);
     } else {
       bytes = mutated(good, random);
     }

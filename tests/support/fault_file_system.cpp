@@ -309,14 +309,14 @@ void FaultFileSystem::put(const std::string& path, const std::string& text) {
 
 std::vector<std::string> FaultFileSystem::all_files() {
   std::vector<std::string> paths;
-  collect(*root_, "", paths);
+  collect(*root_, "/", paths);
   return paths;
 }
 
 void FaultFileSystem::collect(const Node& node, const std::string& path,
                               std::vector<std::string>& out) const {
   if (!node.directory) out.push_back(path);
-  for (const auto& [name, child] : node.names) collect(*child, path + "/" + name, out);
+  for (const auto& [name, child] : node.names) collect(*child, base::join_path(path, name), out);
 }
 
 }  // namespace lockstep::tests
