@@ -12,6 +12,7 @@
 #include <csignal>
 
 #include "base/clock.hpp"
+#include "launcher/exec_words.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -43,23 +44,16 @@ class Pipe {
 pid_t spawn(const std::vector<std::string>& argv,
             const std::map<std::string, std::string>& environment, const Pipe& output,
             const Pipe& errors) {
-  auto words = argv;
-  std::vector<std::string> variables;
-  for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
-  const auto pointers = [](std::vector<std::string>& texts) {
-    std::vector<char*> result;
-    for (auto& text : texts) result.push_back(text.data());
-    result.push_back(nullptr);
-    return result;
-  };
+  ExecWords words(argv);
+  ExecWords variables(environment);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output.write_end(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, errors.write_end(), STDERR_FILENO);
   pid_t pid = -1;
-  const int failed = posix_spawn(&pid, words.front().c_str(), &actions, nullptr,
-                                 pointers(words).data(), pointers(variables).data());
+  const int failed =
+      posix_spawn(&pid, argv.front().c_str(), &actions, nullptr, words.data(), variables.data());
   posix_spawn_file_actions_destroy(&actions);
   return failed == 0 ? pid : -1;
 }

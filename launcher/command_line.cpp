@@ -125,7 +125,7 @@ std::vector<std::string> option_names(const CLI::App& app) {
 
 /// CLI11's refusal in the words of this project.
 base::ConfigError usage_error(const CLI::ParseError& error, const CLI::App& app) {
-  const auto program = app.get_name();
+  const auto& program = app.get_name();
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const auto extras = app.remaining();
     const auto word = extras.empty() ? std::string() : extras.front();

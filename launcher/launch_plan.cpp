@@ -44,6 +44,7 @@ int slots_of(const std::vector<HostSlots>& hosts) {
 
 std::string host_list(const std::vector<HostSlots>& hosts) {
   std::vector<std::string> parts;
+  parts.reserve(hosts.size());
   for (const auto& host : hosts) parts.push_back(fmt::format("{}:{}", host.host, host.slots));
   return base::joined(parts, ",");
 }
@@ -131,6 +132,7 @@ void plan_srun(const LaunchRequest& request, LaunchPlan& plan) {
                "--kill-on-bad-exit=1", "--distribution=block"};
   if (!request.hosts.empty()) {
     std::vector<std::string> names;
+    names.reserve(request.hosts.size());
     for (const auto& host : request.hosts) names.push_back(host.host);
     plan.argv.push_back("--nodelist=" + base::joined(names, ","));
   }

@@ -14,6 +14,8 @@
 #include <csignal>
 #include <ctime>
 
+#include "launcher/exec_words.hpp"
+
 namespace lockstep::launcher::detail {
 namespace {
 
@@ -39,16 +41,9 @@ int become_command(const ChildOptions& options, int messages, int guard) {
   const int empty = open("/dev/null", O_RDONLY);
   if (empty < 0 || dup2(empty, STDIN_FILENO) < 0 || dup2(messages, STDERR_FILENO) < 0) return errno;
 
-  std::vector<std::string> variables;
-  for (const auto& [name, value] : options.environment) variables.push_back(name + "=" + value);
-  const auto pointers = [](std::vector<std::string>& texts) {
-    std::vector<char*> result;
-    for (auto& text : texts) result.push_back(text.data());
-    result.push_back(nullptr);
-    return result;
-  };
-  auto words = options.argv;
-  execve(words.front().c_str(), pointers(words).data(), pointers(variables).data());
+  ExecWords words(options.argv);
+  ExecWords variables(options.environment);
+  execve(options.argv.front().c_str(), words.data(), variables.data());
   return errno;
 }
 

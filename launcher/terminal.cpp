@@ -115,13 +115,13 @@ std::string format_clock(std::chrono::nanoseconds time) {
 }
 
 std::string progress_bar(bool unicode, double share) {
-  constexpr int kCells = 10;
+  constexpr std::size_t kCells = 10;
   static constexpr std::array kEighths{"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   if (!unicode) {
-    const auto full = static_cast<std::size_t>(share * kCells);
+    const auto full = static_cast<std::size_t>(share * double{kCells});
     return std::string(full, '#') + std::string(kCells - full, ' ');
   }
-  const auto eighths = static_cast<std::size_t>(std::lround(share * kCells * 8));
+  const auto eighths = static_cast<std::size_t>(std::lround(share * double{8 * kCells}));
   const auto full = eighths / 8;
   const std::size_t part = eighths % 8;
   return repeated("█", full) + kEighths.at(part) +

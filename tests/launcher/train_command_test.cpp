@@ -12,6 +12,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "launcher/exec_words.hpp"
 #include "tests/launcher/program.hpp"
 
 namespace lockstep::launcher {
@@ -205,16 +206,9 @@ class Background {
   Background(const Program& program, const std::vector<std::string>& words) {
     std::vector<std::string> argv{"/usr/bin/env", "-C", program.path("."), LOCKSTEP_BINARY};
     argv.insert(argv.end(), words.begin(), words.end());
-    std::vector<std::string> variables;
-    for (const auto& [name, value] : program.environment) variables.push_back(name + "=" + value);
-    const auto pointers = [](std::vector<std::string>& texts) {
-      std::vector<char*> result;
-      for (auto& text : texts) result.push_back(text.data());
-      result.push_back(nullptr);
-      return result;
-    };
-    posix_spawn(&pid_, "/usr/bin/env", nullptr, nullptr, pointers(argv).data(),
-                pointers(variables).data());
+    ExecWords all_words(argv);
+    ExecWords variables(program.environment);
+    posix_spawn(&pid_, "/usr/bin/env", nullptr, nullptr, all_words.data(), variables.data());
   }
   int pid() const { return pid_; }
   int wait() const {
