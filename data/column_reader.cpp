@@ -15,11 +15,6 @@ namespace {
 
 constexpr std::int64_t kUnchunkedBandBytes = std::int64_t{1} << 20;
 
-/// Deflate makes no more than 1032 bytes of one (zlib's technical details); other filters of
-/// numbers make less. What is claimed beyond that, and beyond a generous sparse dataset, is damage.
-constexpr std::uint64_t kMostInflation = 1100;
-constexpr std::uint64_t kMostSparseBytes = std::uint64_t{1} << 30;
-
 const char* const kDamageAdvice =
     "the file is damaged, or was written with a filter that this HDF5 lacks; make the file again";
 
@@ -46,7 +41,6 @@ ColumnReader::ColumnReader(Hdf5Id hdf5_file, const std::string& path, const File
   direct_offset_ = find_direct_offset(file.size());
   if (direct_offset_) return;
 
-  check_claims(file.size());
   const auto row_bytes = static_cast<std::int64_t>(row_bytes_);
   band_rows_ = info.chunk.empty() ? std::max<std::int64_t>(1, kUnchunkedBandBytes / row_bytes)
                                   : info.chunk.front();
@@ -72,15 +66,6 @@ std::optional<std::uint64_t> ColumnReader::find_direct_offset(std::uint64_t file
                           " (the file was cut short); copy or make it again");
   }
   return offset;
-}
-
-void ColumnReader::check_claims(std::uint64_t file_bytes) const {
-  const auto bytes = static_cast<std::uint64_t>(info_.rows()) * row_bytes_;
-  if (bytes > kMostSparseBytes && bytes / kMostInflation > file_bytes) {
-    throw base::DataError(described() + " claims " + base::format_bytes(bytes) + " in a file of " +
-                          base::format_bytes(file_bytes) +
-                          " (its header is damaged, or it is almost empty); make the file again");
-  }
 }
 
 void ColumnReader::read(std::int64_t begin, std::int64_t count, std::span<std::byte> out) {

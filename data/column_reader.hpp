@@ -23,7 +23,7 @@ namespace lockstep::data::detail {
 class ColumnReader {
  public:
   /// `file` must outlive the reader. Throws DataError when the column's elements are not numbers or
-  /// its claims do not fit the file.
+  /// lie beyond the end of the file.
   ColumnReader(Hdf5Id hdf5_file, const std::string& path, const FileDescriptor& file,
                const ColumnInfo& info, std::size_t cache_bytes);
 
@@ -40,7 +40,6 @@ class ColumnReader {
   };
 
   std::optional<std::uint64_t> find_direct_offset(std::uint64_t file_bytes) const;
-  void check_claims(std::uint64_t file_bytes) const;
   void plan_runs(std::span<const std::int64_t> rows);
   void read_run(const Run& run, std::span<std::byte> out);
   void decode(std::int64_t begin, std::int64_t count, std::span<std::byte> out);

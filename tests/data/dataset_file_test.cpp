@@ -382,18 +382,18 @@ TEST(DatasetFile, RefusesToReadWhatIsNoNumber) {
               HasSubstr("holds enum elements"));
 }
 
-TEST(DatasetFile, RefusesAChunkedShapeThatTheFileCannotHold) {
+TEST(DatasetFile, RefusesAShapeThatTheFileCannotHold) {
   const TemporaryDirectory directory;
   OddColumn column;
   column.dtype = DType::kU8;
   column.shape = {std::int64_t{1} << 40, 1 << 10};
-  column.chunk = {1, 1 << 10};
-  OddFile(directory.file("f.h5")).add(column);
-  DatasetFile file(directory.file("f.h5"));
-  std::vector<std::byte> out(1 << 10);
+  for (const auto& chunk : {std::vector<std::int64_t>{1, 1 << 10}, {}}) {
+    column.chunk = chunk;
+    OddFile(directory.file("f.h5")).add(column);
 
-  EXPECT_THAT(message_of<base::DataError>([&] { file.read_rows("x", 0, 1, out); }),
-              HasSubstr("claims 1 PiB in a file of"));
+    EXPECT_THAT(message_of<base::DataError>([&] { DatasetFile(directory.file("f.h5")); }),
+                AllOf(HasSubstr("dataset 'x' of"), HasSubstr("claims 1 PiB in a file of")));
+  }
 }
 
 }  // namespace

@@ -133,24 +133,15 @@ TEST(Loader, ThrowsWhatReadingThrewAfterTheBatchesBefore) {
 TEST(Loader, GivesUpWaitingAtItsDeadline) {
   std::promise<void> release;
   auto released = release.get_future().share();
-  Loader loader(
-      [released](std::span<const std::int64_t> rows, Batch& batch) {
-        if (rows[0] >= 2) released.wait();
-        read_numbers(rows, batch);
-      },
-      "slow.h5",
-      [] {
-        auto plan = plan_of(8, 2, 2, 4);
-        plan.shuffle = Shuffle::kOff;
-        return plan;
-      }(),
-      {.depth = 1, .deadline = milliseconds(20)});
-  loader.next();
+  auto plan = plan_of(8, 2, 2, 4);
+  plan.first_step = 3;
+  Loader loader([released](std::span<const std::int64_t>, Batch&) { released.wait(); }, "slow.h5",
+                plan, {.depth = 1, .deadline = milliseconds(20)});
 
   const auto message = message_of<base::TimeoutError>([&] { loader.next(); });
   release.set_value();
 
-  EXPECT_THAT(message, HasSubstr("no samples came from 'slow.h5' for step 1 within 20ms"));
+  EXPECT_THAT(message, HasSubstr("no samples came from 'slow.h5' for step 3 within 20ms"));
 }
 
 TEST(Loader, ReadsNoFurtherAheadThanItsDepth) {
