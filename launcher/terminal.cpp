@@ -107,7 +107,7 @@ std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
 /// `0:41`, `12:05`, `1:02:03`, `3 days`.
 std::string format_clock(std::chrono::nanoseconds time) {
   const auto seconds = std::chrono::round<std::chrono::seconds>(time).count();
-  if (seconds >= 48 * 3600) return fmt::format("{} days", seconds / 86400);
+  if (seconds >= 48L * 3600) return fmt::format("{} days", seconds / 86400);
   if (seconds >= 3600) {
     return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
   }
