@@ -206,6 +206,7 @@ std::vector<std::unique_ptr<Communicator>> make_thread_group(int ranks) {
   LOCKSTEP_EXPECT(ranks >= 1, "a group has at least one rank");
   const auto group = std::make_shared<Group>(ranks, std::make_shared<Family>());
   std::vector<std::unique_ptr<Communicator>> communicators;
+  communicators.reserve(static_cast<std::size_t>(ranks));
   for (int rank = 0; rank < ranks; ++rank) {
     communicators.push_back(std::make_unique<ThreadCommunicator>(rank, rank, group));
   }

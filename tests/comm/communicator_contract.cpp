@@ -52,6 +52,7 @@ Bytes bytes_of(int rank, std::size_t count) {
 template <class Value>
 Value expected(int ranks, std::size_t place, ReduceOp op) {
   std::vector<Value> leaves;
+  leaves.reserve(static_cast<std::size_t>(ranks));
   for (int rank = 0; rank < ranks; ++rank) leaves.push_back(value_of<Value>(rank, place));
   if (op == ReduceOp::kMin) return *std::min_element(leaves.begin(), leaves.end());
   if (op == ReduceOp::kMax) return *std::max_element(leaves.begin(), leaves.end());

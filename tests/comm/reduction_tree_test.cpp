@@ -118,6 +118,7 @@ RC_GTEST_PROP(ReductionTree, GivesTheSameBitsForEveryNumberOfRanks, ()) {
     }
   }
   std::vector<const float*> partials;
+  partials.reserve(sums.size());
   for (const auto& sum : sums) partials.push_back(&sum);
   float total = 0;
   fold_partials(partials, fold_program(nodes, leaves), &total, 0, 1);
