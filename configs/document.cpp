@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <map>
 #include <unordered_set>
+#include <utility>
 
-#include "base/narrow.hpp"
 #include "base/text.hpp"
 #include "configs/problems.hpp"
-#include "configs/values.hpp"
+#include "configs/text_checks.hpp"
 
 namespace lockstep::configs {
 namespace {
@@ -308,22 +308,7 @@ Node* find_path(Node& root, const std::string& path) {
 
 std::optional<Node> parse_document(std::shared_ptr<const Source> source, std::size_t skip,
                                    Problems& problems) {
-  const Place whole{source, 0, 0, 0};
-  if (source->text.size() > kMostFileBytes) {
-    problems.add(base::quote(source->name) + " is larger than " +
-                     base::format_bytes(kMostFileBytes) + " (no configuration is)",
-                 whole, "check that it is the right file");
-    problems.set_incomplete();
-    return std::nullopt;
-  }
-  if (const auto at = invalid_text(source->text)) {
-    const auto before = source->text.substr(0, *at);
-    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    problems.add("a character is not UTF-8 text (a configuration is a text file)",
-                 {source, base::narrow<int>(line), 1, 1}, "save the file as UTF-8");
-    problems.set_incomplete();
-    return std::nullopt;
-  }
+  if (!check_text(source, problems)) return std::nullopt;
   // Blanks instead of what is skipped keep the columns right.
   auto text = source->text;
   std::fill_n(text.begin(), std::min(skip, text.size()), ' ');
