@@ -100,12 +100,21 @@ class Validator {
     const auto& train = config_.train;
     const auto pieces =
         train.micro_batch > 0 ? train.global_batch / train.micro_batch : train.global_batch;
-    if (config_.launch.ranks <= pieces) return;
-    complain("launch.ranks",
-             number(config_.launch.ranks) + " ranks for " + number(pieces) +
-                 (train.micro_batch > 0 ? " micro-batches" : " samples a step") +
-                 " (a rank without work would wait for ever)",
-             "use at most " + number(pieces) + " ranks or a smaller train.micro_batch");
+    const auto ranks = config_.launch.ranks;
+    if (ranks > pieces) {
+      complain("launch.ranks",
+               number(ranks) + " ranks for " + number(pieces) +
+                   (train.micro_batch > 0 ? " micro-batches" : " samples a step") +
+                   " (a rank without work would wait for ever)",
+               "use at most " + number(pieces) + " ranks or a smaller train.micro_batch");
+    } else if (train.micro_batch == 0 && train.global_batch % ranks != 0) {
+      complain("launch.ranks",
+               number(ranks) + " ranks do not divide train.global_batch " +
+                   number(train.global_batch) +
+                   " (without train.micro_batch each rank computes an equal part)",
+               "give train.micro_batch, or use " + nearest_divisors(train.global_batch, ranks) +
+                   " ranks");
+    }
   }
 
   void settle_reduction() {

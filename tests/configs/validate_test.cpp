@@ -64,6 +64,13 @@ TEST(Validate, RefusesRanksWithoutWork) {
   EXPECT_EQ(read_small({"launch.ranks=3"}).config.launch.ranks, 3);
 }
 
+TEST(Validate, WantsRanksThatDivideTheGlobalBatchWhereThereAreNoMicroBatches) {
+  EXPECT_EQ(only({"~train.micro_batch", "launch.ranks=3"}),
+            "3 ranks do not divide train.global_batch 8 (without train.micro_batch each rank "
+            "computes an equal part) | give train.micro_batch, or use 2 or 4 ranks");
+  EXPECT_EQ(read_small({"~train.micro_batch", "launch.ranks=4"}).config.launch.ranks, 4);
+}
+
 TEST(Validate, WantsHeadsThatDivideTheWidth) {
   EXPECT_EQ(only({"model={name: gpt, width: 100, heads: 7}"}),
             "model.width 100 is not a multiple of model.heads 7 (each head gets an equal part) | "
