@@ -64,6 +64,7 @@ Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file
 
 std::string listed(const std::vector<ColumnInfo>& columns) {
   std::vector<std::string> names;
+  names.reserve(columns.size());
   for (const auto& column : columns) names.push_back(base::quote(column.name));
   constexpr std::size_t kMostNames = 12;
   if (names.size() > kMostNames) {

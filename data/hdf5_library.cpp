@@ -19,7 +19,7 @@ std::recursive_mutex& process_lock() {
   static std::recursive_mutex mutex;
   // Every handle has an owner here. HDF5's own tidying at exit has nothing to add, and complains at
   // length about what damaged files made it lose.
-  [[maybe_unused]] static const herr_t no_tidying = H5dont_atexit();
+  [[maybe_unused]] static const herr_t kNoTidying = H5dont_atexit();
   return mutex;
 }
 

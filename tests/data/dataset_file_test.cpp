@@ -328,7 +328,7 @@ TEST(DatasetFile, ReportsAFlippedByteThatTheChecksumSees) {
   OddColumn column;
   column.dtype = DType::kU8;
   column.shape = {64, 16};
-  column.bytes.assign(64 * 16, std::byte{0x5a});
+  column.bytes.assign(std::size_t{64} * 16, std::byte{0x5a});
   column.chunk = {64, 16};
   column.fletcher32 = true;
   OddFile(directory.file("f.h5")).add(column);

@@ -23,7 +23,7 @@ TEST(H5pyOracle, ReadsWhatImportWrote) {
   const tests::TemporaryDirectory directory;
   const auto images = directory.file("images");
   const auto labels = directory.file("labels");
-  std::vector<std::uint8_t> elements(5 * 4 * 3 * 2);
+  std::vector<std::uint8_t> elements(std::size_t{5} * 4 * 3 * 2);
   for (std::size_t i = 0; i < elements.size(); ++i) elements[i] = static_cast<std::uint8_t>(37 * i);
   tests::write_file(images, tests::gzipped(tests::idx_bytes(0x0b, {5, 4, 3}, elements)));
   tests::write_file(labels, tests::idx_bytes(0x08, {5}, {3, 1, 4, 1, 5}));

@@ -42,7 +42,7 @@ class ImportIdx : public ::testing::Test {
   }
 
   std::string refusal() {
-    const auto message = message_of<base::DataError>([this] { import(); });
+    auto message = message_of<base::DataError>([this] { import(); });
     EXPECT_FALSE(std::filesystem::exists(output())) << "something was left behind";
     return message;
   }

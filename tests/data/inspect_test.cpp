@@ -24,7 +24,7 @@ class Inspect : public ::testing::Test {
  protected:
   template <class Add>
   void write(const Add& add) {
-    DatasetWriter writer(path);
+    DatasetWriter writer(path_);
     add(writer);
     writer.commit();
   }
@@ -36,14 +36,14 @@ class Inspect : public ::testing::Test {
     });
   }
 
-  tests::TemporaryDirectory directory;
-  std::string path = directory.file("f.h5");
+  tests::TemporaryDirectory directory_;
+  std::string path_ = directory_.file("f.h5");
 };
 
 TEST_F(Inspect, CountsLabelsAndFindsTheExtremes) {
   write_images();
 
-  const auto summary = inspect(path);
+  const auto summary = inspect(path_);
 
   EXPECT_EQ(summary.kind, TaskKind::kClassification);
   EXPECT_EQ(summary.samples, 4);
@@ -51,14 +51,14 @@ TEST_F(Inspect, CountsLabelsAndFindsTheExtremes) {
   EXPECT_THAT(summary.label_counts, ElementsAre(2, 0, 2));
   EXPECT_EQ(summary.smallest_input, 3);
   EXPECT_EQ(summary.largest_input, 200);
-  EXPECT_EQ(summary.fingerprint, fingerprint(path));
+  EXPECT_EQ(summary.fingerprint, fingerprint(path_));
   EXPECT_THAT(summary.advice, IsEmpty());
 }
 
 TEST_F(Inspect, ReadsTheHeadersOnlyWhenAsked) {
   write_images();
 
-  const auto summary = inspect(path, {.scan = Scan::kHeaders});
+  const auto summary = inspect(path_, {.scan = Scan::kHeaders});
 
   EXPECT_EQ(summary.samples, 4);
   EXPECT_THAT(summary.label_counts, IsEmpty());
@@ -69,7 +69,7 @@ TEST_F(Inspect, ReadsTheHeadersOnlyWhenAsked) {
 TEST_F(Inspect, PrintsAnAlignedTable) {
   write_images();
 
-  const auto text = to_text(inspect(path));
+  const auto text = to_text(inspect(path_));
 
   EXPECT_THAT(text, HasSubstr("dataset  type  shape      chunk  filters  stored\n"
                               "x        u8    4 x 1 x 2  -      -           8 B\n"
@@ -80,13 +80,13 @@ TEST_F(Inspect, PrintsAnAlignedTable) {
                               "labels       0: 2, 1: 0, 2: 2\n"
                               "inputs       3 to 200\n"
                               "fingerprint  " +
-                              fingerprint(path) + "\n"));
+                              fingerprint(path_) + "\n"));
 }
 
 TEST_F(Inspect, PrintsJsonWithTheSameContent) {
   write_images();
 
-  const auto json = nlohmann::json::parse(to_json(inspect(path)));
+  const auto json = nlohmann::json::parse(to_json(inspect(path_)));
 
   EXPECT_EQ(json["task"], "classification");
   EXPECT_EQ(json["samples"], 4);
@@ -94,7 +94,7 @@ TEST_F(Inspect, PrintsJsonWithTheSameContent) {
   EXPECT_EQ(json["inputs_max"], 200);
   EXPECT_EQ(json["columns"][0]["shape"], (std::vector{4, 1, 2}));
   EXPECT_EQ(json["columns"][0]["dtype"], "u8");
-  EXPECT_EQ(json["fingerprint"], fingerprint(path));
+  EXPECT_EQ(json["fingerprint"], fingerprint(path_));
 }
 
 TEST_F(Inspect, CountsTokens) {
@@ -102,7 +102,7 @@ TEST_F(Inspect, CountsTokens) {
     add_column<std::uint8_t>(writer, "tokens", DType::kU8, {5}, {1, 1, 0, 3, 1});
   });
 
-  const auto summary = inspect(path);
+  const auto summary = inspect(path_);
 
   EXPECT_EQ(summary.kind, TaskKind::kTokens);
   EXPECT_EQ(summary.samples, 5);
@@ -118,7 +118,7 @@ TEST_F(Inspect, SaysWhyAFileCannotBeTrainedOn) {
     add_column<std::int32_t>(writer, "y", DType::kI32, {2}, {0, -7});
   });
 
-  const auto summary = inspect(path);
+  const auto summary = inspect(path_);
 
   EXPECT_FALSE(summary.kind);
   EXPECT_THAT(summary.advice, ElementsAre(HasSubstr("has label -7 in row 1")));
@@ -133,29 +133,30 @@ TEST_F(Inspect, CountsInputsThatAreNotFinite) {
     add_column<std::uint8_t>(writer, "y", DType::kU8, {3}, {0, 1, 0});
   });
 
-  EXPECT_THAT(inspect(path).advice, ElementsAre(HasSubstr("has 1 values that are not finite")));
+  EXPECT_THAT(inspect(path_).advice, ElementsAre(HasSubstr("has 1 values that are not finite")));
 }
 
 TEST_F(Inspect, AdvisesAgainstLargeChunks) {
   write([](DatasetWriter& writer) {
-    add_column<float>(writer, "x", DType::kF32, {2048, 256}, std::vector<float>(2048 * 256, 1),
+    add_column<float>(writer, "x", DType::kF32, {2048, 256},
+                      std::vector<float>(std::size_t{2048} * 256, 1),
                       {.chunk_rows = 2048, .deflate = 1});
     add_column<std::uint8_t>(writer, "y", DType::kU8, {2048}, std::vector<std::uint8_t>(2048, 0));
   });
 
-  EXPECT_THAT(inspect(path).advice, ElementsAre(HasSubstr("has chunks of 2048 rows, 2 MiB each")));
+  EXPECT_THAT(inspect(path_).advice, ElementsAre(HasSubstr("has chunks of 2048 rows, 2 MiB each")));
 }
 
 TEST_F(Inspect, PrintsNamesThatAreNotUtf8) {
   tests::OddColumn column;
   column.name = "caf\xe9";
   column.shape = {1, 1};
-  tests::OddFile(path).add(column);
+  tests::OddFile(path_).add(column);
 
-  EXPECT_NO_THROW(nlohmann::json::parse(to_json(inspect(path))));
+  EXPECT_NO_THROW(nlohmann::json::parse(to_json(inspect(path_))));
 }
 
-TEST_F(Inspect, OfAMissingFileIsAnError) { EXPECT_THROW(inspect(path), base::DataError); }
+TEST_F(Inspect, OfAMissingFileIsAnError) { EXPECT_THROW(inspect(path_), base::DataError); }
 
 }  // namespace
 }  // namespace lockstep::data

@@ -102,6 +102,7 @@ TEST(Permutation, GivesEachOrderOfFiveRowsEquallyOften) {
 
   ASSERT_EQ(seen.size(), 120u);
   std::vector<double> counts;
+  counts.reserve(seen.size());
   for (const auto& [order, count] : seen) counts.push_back(count);
   // 119 degrees of freedom; 172 is the quantile of 0.999.
   EXPECT_LT(chi_square(counts, kEpochs / 120.0), 172);

@@ -27,11 +27,11 @@ using tests::TemporaryDirectory;
 /// A file with whatever the test adds, and options that read it.
 class SampleSourceTest : public ::testing::Test {
  protected:
-  SampleSourceTest() { options.path = directory.file("f.h5"); }
+  SampleSourceTest() { options_.path = directory_.file("f.h5"); }
 
   template <class Add>
   void write(const Add& add) {
-    DatasetWriter writer(options.path);
+    DatasetWriter writer(options_.path);
     add(writer);
     writer.commit();
   }
@@ -55,44 +55,44 @@ class SampleSourceTest : public ::testing::Test {
   }
 
   std::string refusal() {
-    return message_of<base::DataError>([this] { SampleSource{options}; });
+    return message_of<base::DataError>([this] { SampleSource{options_}; });
   }
 
   std::string refusal_of_row(std::int64_t row) {
-    SampleSource source(options);
+    SampleSource source(options_);
     Batch batch;
     return message_of<base::DataError>([&] { source.read(std::vector<std::int64_t>{row}, batch); });
   }
 
   Batch read(const std::vector<std::int64_t>& rows) {
-    SampleSource source(options);
+    SampleSource source(options_);
     Batch batch;
     source.read(rows, batch);
     return batch;
   }
 
-  TemporaryDirectory directory;
-  SourceOptions options;
+  TemporaryDirectory directory_;
+  SourceOptions options_;
 };
 
 TEST_F(SampleSourceTest, DescribesImagesWithClasses) {
   write_images();
 
-  const auto info = SampleSource(options).info();
+  const auto info = SampleSource(options_).info();
 
   EXPECT_EQ(info.kind, TaskKind::kClassification);
   EXPECT_EQ(info.samples, 3);
   EXPECT_THAT(info.input_shape, ElementsAre(1, 2));
   EXPECT_THAT(info.target_shape, IsEmpty());
   EXPECT_EQ(info.classes, 3);
-  EXPECT_EQ(info.fingerprint, fingerprint(options.path));
+  EXPECT_EQ(info.fingerprint, fingerprint(options_.path));
 }
 
 TEST_F(SampleSourceTest, LeavesTheFingerprintToAnotherRankWhenAsked) {
   write_images();
-  options.fingerprinting = Fingerprinting::kNone;
+  options_.fingerprinting = Fingerprinting::kNone;
 
-  EXPECT_EQ(SampleSource(options).info().fingerprint, "");
+  EXPECT_EQ(SampleSource(options_).info().fingerprint, "");
 }
 
 TEST_F(SampleSourceTest, ScalesBytesToOneAndKeepsTheOrderAskedFor) {
@@ -112,9 +112,9 @@ TEST_F(SampleSourceTest, ScalesBytesToOneAndKeepsTheOrderAskedFor) {
 
 TEST_F(SampleSourceTest, AppliesScaleThenMeanThenStd) {
   write_images();
-  options.scale = 1;
-  options.mean = {51};
-  options.std = {2};
+  options_.scale = 1;
+  options_.mean = {51};
+  options_.std = {2};
 
   EXPECT_THAT(read({1}).inputs, ElementsAre(0, 25.5));
 }
@@ -124,8 +124,8 @@ TEST_F(SampleSourceTest, AppliesMeanAndStdToEachChannel) {
     add_column<float>(writer, "x", DType::kF32, {2, 2, 1, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
     add_column<std::uint8_t>(writer, "y", DType::kU8, {2}, {0, 1});
   });
-  options.mean = {1, 3};
-  options.std = {1, 2};
+  options_.mean = {1, 3};
+  options_.std = {1, 2};
 
   EXPECT_THAT(read({0, 1}).inputs, ElementsAre(0, 1, 0, 0.5, 4, 5, 2, 2.5));
 }
@@ -135,25 +135,25 @@ TEST_F(SampleSourceTest, AppliesMeanToEachFeatureAndOneStdToAll) {
     add_column<float>(writer, "x", DType::kF32, {1, 3}, {1, 2, 3});
     add_column<std::uint8_t>(writer, "y", DType::kU8, {1}, {0});
   });
-  options.mean = {1, 0, 1};
-  options.std = {2};
+  options_.mean = {1, 0, 1};
+  options_.std = {2};
 
   EXPECT_THAT(read({0}).inputs, ElementsAre(0, 1, 1));
 }
 
 TEST_F(SampleSourceTest, RefusesAMeanOfAnotherLength) {
   write_images();
-  options.mean = {1, 2, 3};
+  options_.mean = {1, 2, 3};
 
-  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options}; }),
+  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options_}; }),
               HasSubstr("data.mean has 3 numbers, dataset 'x' has 1 channel;"));
 }
 
 TEST_F(SampleSourceTest, RefusesAStdOfZero) {
   write_images();
-  options.std = {0};
+  options_.std = {0};
 
-  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options}; }),
+  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options_}; }),
               HasSubstr("data.std"));
 }
 
@@ -163,7 +163,7 @@ TEST_F(SampleSourceTest, ConvertsEveryInputTypeToF32) {
       add_column<T>(writer, "x", dtype, {1, 1}, {value});
       add_column<std::uint8_t>(writer, "y", DType::kU8, {1}, {0});
     });
-    options.scale = 1;
+    options_.scale = 1;
     EXPECT_THAT(read({0}).inputs, ElementsAre(7)) << name_of(dtype);
   };
 
@@ -186,7 +186,7 @@ TEST_F(SampleSourceTest, ReadsFloatTargetsAsRegression) {
     add_column<double>(writer, "y", DType::kF64, {2, 2}, {0.5, 1.5, 2.5, 3.5});
   });
 
-  const auto info = SampleSource(options).info();
+  const auto info = SampleSource(options_).info();
   const auto batch = read({1, 0});
 
   EXPECT_EQ(info.kind, TaskKind::kRegression);
@@ -198,7 +198,7 @@ TEST_F(SampleSourceTest, ReadsFloatTargetsAsRegression) {
 
 TEST_F(SampleSourceTest, ReadsIntegerTargetsAsRegressionWhenAsked) {
   write_images();
-  options.kind = TaskKind::kRegression;
+  options_.kind = TaskKind::kRegression;
 
   EXPECT_THAT(read({1}).values, ElementsAre(2));
 }
@@ -206,7 +206,7 @@ TEST_F(SampleSourceTest, ReadsIntegerTargetsAsRegressionWhenAsked) {
 TEST_F(SampleSourceTest, AcceptsClassesStoredAsAColumn) {
   write_labels<std::int32_t>(DType::kI32, {3, 0}, {2, 1});
 
-  EXPECT_EQ(SampleSource(options).info().classes, 4);
+  EXPECT_EQ(SampleSource(options_).info().classes, 4);
   EXPECT_THAT(read({0}).classes, ElementsAre(3));
 }
 
@@ -215,9 +215,9 @@ TEST_F(SampleSourceTest, CutsTokensIntoWindowsWithTheirNextTokens) {
     add_column<std::uint16_t>(writer, "tokens", DType::kU16, {8},
                               {10, 11, 12, 13, 14, 15, 16, 300});
   });
-  options.context = 3;
+  options_.context = 3;
 
-  const auto info = SampleSource(options).info();
+  const auto info = SampleSource(options_).info();
   const auto batch = read({1, 0});
 
   EXPECT_EQ(info.kind, TaskKind::kTokens);
@@ -233,9 +233,9 @@ TEST_F(SampleSourceTest, CountsByteTokensAsAVocabularyOf256) {
   write([](DatasetWriter& writer) {
     add_column<std::uint8_t>(writer, "tokens", DType::kU8, {4}, {1, 2, 3, 4});
   });
-  options.context = 3;
+  options_.context = 3;
 
-  const auto info = SampleSource(options).info();
+  const auto info = SampleSource(options_).info();
 
   EXPECT_EQ(info.classes, 256);
   EXPECT_EQ(info.samples, 1);
@@ -243,7 +243,7 @@ TEST_F(SampleSourceTest, CountsByteTokensAsAVocabularyOf256) {
 
 TEST_F(SampleSourceTest, ReusesTheBuffersOfABatch) {
   write_images();
-  SampleSource source(options);
+  SampleSource source(options_);
   Batch batch;
   source.read(std::vector<std::int64_t>{0, 1}, batch);
   const auto* inputs = batch.inputs.data();
@@ -295,7 +295,7 @@ TEST_F(SampleSourceTest, RefusesNegativeLabelsBeforeTheRunStarts) {
 
 TEST_F(SampleSourceTest, RefusesLabelsBeyondTheClassesGiven) {
   write_labels<std::uint8_t>(DType::kU8, {0, 9, 10}, {3});
-  options.classes = 10;
+  options_.classes = 10;
 
   EXPECT_THAT(refusal(), HasSubstr("has label 10 in row 2 (it is not below 10, the number of "
                                    "classes); correct the data, or raise the number of classes"));
@@ -309,17 +309,17 @@ TEST_F(SampleSourceTest, RefusesLabelsThatAreNoClassNumbers) {
 
 TEST_F(SampleSourceTest, KeepsTheClassesGivenWhenTheFileHasFewer) {
   write_images();
-  options.classes = 10;
+  options_.classes = 10;
 
-  EXPECT_EQ(SampleSource(options).info().classes, 10);
+  EXPECT_EQ(SampleSource(options_).info().classes, 10);
 }
 
 TEST_F(SampleSourceTest, RefusesTokensBeyondTheVocabularyGiven) {
   write([](DatasetWriter& writer) {
     add_column<std::uint8_t>(writer, "tokens", DType::kU8, {5}, {1, 2, 3, 77, 4});
   });
-  options.context = 2;
-  options.classes = 50;
+  options_.context = 2;
+  options_.classes = 50;
 
   EXPECT_THAT(read({0}).tokens, ElementsAre(1, 2));
   EXPECT_THAT(refusal_of_row(1), HasSubstr("dataset 'tokens' of"));
@@ -336,8 +336,8 @@ TEST_F(SampleSourceTest, RefusesLengthsThatDiffer) {
 }
 
 TEST_F(SampleSourceTest, RefusesInputsOfTheWrongType) {
-  OddFile(options.path).add_strings("x", 2).add_strings("y", 2);
-  options.kind = TaskKind::kClassification;
+  OddFile(options_.path).add_strings("x", 2).add_strings("y", 2);
+  options_.kind = TaskKind::kClassification;
 
   EXPECT_THAT(refusal(), AllOf(HasSubstr("dataset 'x' of"), HasSubstr("holds string elements")));
 }
@@ -359,7 +359,7 @@ TEST_F(SampleSourceTest, RefusesSeveralClassesASample) {
 
 TEST_F(SampleSourceTest, RefusesFloatsAsClasses) {
   write_labels<float>(DType::kF32, {0, 1}, {2});
-  options.kind = TaskKind::kClassification;
+  options_.kind = TaskKind::kClassification;
 
   EXPECT_THAT(refusal(), HasSubstr("holds f32 elements (classes are integers)"));
 }
@@ -371,7 +371,7 @@ TEST_F(SampleSourceTest, RefusesFilesWithoutRows) {
   targets.name = "y";
   targets.dtype = DType::kI64;
   targets.shape = {0};
-  OddFile(options.path).add(inputs).add(targets);
+  OddFile(options_.path).add(inputs).add(targets);
 
   EXPECT_THAT(refusal(), HasSubstr("dataset 'x' of"));
   EXPECT_THAT(refusal(), HasSubstr("has no rows (shape [0, 4])"));
@@ -390,7 +390,7 @@ TEST_F(SampleSourceTest, RefusesTokensThatAreNoLongRowOfIntegers) {
   write([](DatasetWriter& writer) {
     add_column<float>(writer, "tokens", DType::kF32, {2, 2}, {1, 2, 3, 4});
   });
-  options.context = 1;
+  options_.context = 1;
 
   EXPECT_THAT(refusal(), HasSubstr("holds f32 of shape [2, 2] (tokens are one long row"));
 }
@@ -399,11 +399,11 @@ TEST_F(SampleSourceTest, RefusesFewerTokensThanOneSampleNeeds) {
   write([](DatasetWriter& writer) {
     add_column<std::uint8_t>(writer, "tokens", DType::kU8, {8}, std::vector<std::uint8_t>(8, 1));
   });
-  options.context = 8;
+  options_.context = 8;
   EXPECT_THAT(refusal(), HasSubstr("has 8 tokens (one sample needs context + 1 = 9)"));
 
-  options.context = 0;
-  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options}; }),
+  options_.context = 0;
+  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options_}; }),
               HasSubstr("context 0 is impossible"));
 }
 

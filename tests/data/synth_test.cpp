@@ -31,13 +31,13 @@ std::vector<T> first_of(const std::vector<T>& values) {
 class Synth : public ::testing::Test {
  protected:
   Synth() {
-    options.rows = 200;
-    options.output = directory.file("f.h5");
+    options_.rows = 200;
+    options_.output = directory_.file("f.h5");
   }
 
   template <class T>
   std::vector<T> column(const std::string& name) {
-    DatasetFile file(options.output);
+    DatasetFile file(options_.output);
     const auto& info = file.column(name);
     std::vector<T> values(static_cast<std::size_t>(info.rows() * info.row_elements()));
     file.read_rows(name, 0, info.rows(), std::as_writable_bytes(std::span(values)));
@@ -45,20 +45,20 @@ class Synth : public ::testing::Test {
   }
 
   std::string refusal() {
-    return message_of<base::ConfigError>([this] { synthesize(options); });
+    return message_of<base::ConfigError>([this] { synthesize(options_); });
   }
 
-  tests::TemporaryDirectory directory;
-  SynthOptions options;
+  tests::TemporaryDirectory directory_;
+  SynthOptions options_;
 };
 
 TEST_F(Synth, MakesImagesOfBytesAndClasses) {
-  options.shape = {3, 8, 8};
-  options.classes = 4;
+  options_.shape = {3, 8, 8};
+  options_.classes = 4;
 
-  synthesize(options);
+  synthesize(options_);
 
-  const DatasetFile file(options.output);
+  const DatasetFile file(options_.output);
   EXPECT_EQ(file.column("x").dtype, DType::kU8);
   EXPECT_THAT(file.column("x").shape, ElementsAre(200, 3, 8, 8));
   EXPECT_EQ(file.column("y").dtype, DType::kI64);
@@ -69,10 +69,10 @@ TEST_F(Synth, MakesImagesOfBytesAndClasses) {
 }
 
 TEST_F(Synth, MakesClassesThatTheirMeansTellApart) {
-  options.rows = 2000;
-  options.features = 16;
-  options.classes = 5;
-  synthesize(options);
+  options_.rows = 2000;
+  options_.features = 16;
+  options_.classes = 5;
+  synthesize(options_);
   const auto x = column<float>("x");
   const auto y = column<std::int64_t>("y");
   std::map<std::int64_t, std::vector<double>> means;
@@ -101,10 +101,10 @@ TEST_F(Synth, MakesClassesThatTheirMeansTellApart) {
 }
 
 TEST_F(Synth, MakesTargetsThatAreLinearInTheInputsUpToNoise) {
-  options.kind = TaskKind::kRegression;
-  options.features = 1;
-  options.rows = 500;
-  synthesize(options);
+  options_.kind = TaskKind::kRegression;
+  options_.features = 1;
+  options_.rows = 500;
+  synthesize(options_);
   const auto x = column<float>("x");
   const auto y = column<float>("y");
 
@@ -118,14 +118,15 @@ TEST_F(Synth, MakesTargetsThatAreLinearInTheInputsUpToNoise) {
 }
 
 TEST_F(Synth, MakesTokensThatFollowFewOthers) {
-  options.kind = TaskKind::kTokens;
-  options.rows = 100'000;
-  synthesize(options);
+  options_.kind = TaskKind::kTokens;
+  options_.rows = 100'000;
+  synthesize(options_);
   const auto tokens = column<std::uint8_t>("tokens");
   std::map<std::pair<int, int>, int> pairs;
   for (std::size_t i = 0; i + 1 < tokens.size(); ++i) ++pairs[{tokens[i], tokens[i + 1]}];
 
   std::vector<int> counts;
+  counts.reserve(pairs.size());
   for (const auto& [pair, count] : pairs) counts.push_back(count);
   std::sort(counts.rbegin(), counts.rend());
   const auto common = std::accumulate(counts.begin(), counts.begin() + 1024, 0);
@@ -135,26 +136,26 @@ TEST_F(Synth, MakesTokensThatFollowFewOthers) {
 }
 
 TEST_F(Synth, WritesTheSameFileForTheSameSeed) {
-  options.shape = {1, 6, 6};
-  synthesize(options);
-  const auto first = fingerprint(options.output);
+  options_.shape = {1, 6, 6};
+  synthesize(options_);
+  const auto first = fingerprint(options_.output);
 
-  synthesize(options);
-  EXPECT_EQ(fingerprint(options.output), first);
+  synthesize(options_);
+  EXPECT_EQ(fingerprint(options_.output), first);
 
-  options.seed = 2;
-  synthesize(options);
-  EXPECT_NE(fingerprint(options.output), first);
+  options_.seed = 2;
+  synthesize(options_);
+  EXPECT_NE(fingerprint(options_.output), first);
 }
 
 TEST_F(Synth, MakesTheFirstRowsOfALargerFile) {
-  options.features = 3;
-  synthesize(options);
+  options_.features = 3;
+  synthesize(options_);
   const auto few = column<float>("x");
-  options.rows = 300;
-  options.layout = {.chunk_rows = 32, .deflate = 1};
+  options_.rows = 300;
+  options_.layout = {.chunk_rows = 32, .deflate = 1};
 
-  synthesize(options);
+  synthesize(options_);
   auto more = column<float>("x");
 
   more.resize(few.size());
@@ -163,19 +164,19 @@ TEST_F(Synth, MakesTheFirstRowsOfALargerFile) {
 
 // The bytes of a synthetic file are published: benchmarks of different days compare on them.
 TEST_F(Synth, KeepsItsPublishedNumbers) {
-  options.shape = {1, 2, 2};
-  synthesize(options);
+  options_.shape = {1, 2, 2};
+  synthesize(options_);
   EXPECT_THAT(first_of(column<std::uint8_t>("x")), ElementsAre(97, 173, 136, 112, 212));
   EXPECT_THAT(first_of(column<std::int64_t>("y")), ElementsAre(0, 5, 6, 2, 7));
 
-  options.shape.clear();
-  options.kind = TaskKind::kTokens;
-  synthesize(options);
+  options_.shape.clear();
+  options_.kind = TaskKind::kTokens;
+  synthesize(options_);
   EXPECT_THAT(first_of(column<std::uint8_t>("tokens")), ElementsAre(111, 114, 84, 212, 193));
 
-  options.kind = TaskKind::kRegression;
-  options.features = 2;
-  synthesize(options);
+  options_.kind = TaskKind::kRegression;
+  options_.features = 2;
+  synthesize(options_);
   EXPECT_THAT(first_of(column<float>("y")),
               ElementsAre(-1.72225261f, 0.790607452f, 0.411756665f, -1.53631949f, 2.1485424f));
 }
@@ -183,31 +184,31 @@ TEST_F(Synth, KeepsItsPublishedNumbers) {
 TEST_F(Synth, SaysWhatItLacks) {
   EXPECT_THAT(refusal(), HasSubstr("the inputs have no form; give --shape"));
 
-  options.features = 4;
-  options.shape = {2, 2};
+  options_.features = 4;
+  options_.shape = {2, 2};
   EXPECT_THAT(refusal(), HasSubstr("both a shape and features are given"));
 
-  options.shape.clear();
-  options.rows = 0;
+  options_.shape.clear();
+  options_.rows = 0;
   EXPECT_THAT(refusal(), HasSubstr("rows 0 is impossible"));
 
-  options.rows = 1;
-  options.kind = TaskKind::kTokens;
+  options_.rows = 1;
+  options_.kind = TaskKind::kTokens;
   EXPECT_THAT(refusal(), HasSubstr("tokens have neither shape nor features"));
 
-  options.features = 0;
-  options.classes = 300;
+  options_.features = 0;
+  options_.classes = 300;
   EXPECT_THAT(refusal(), HasSubstr("does not fit the bytes"));
 
-  options.kind = TaskKind::kRegression;
-  options.shape = {2};
+  options_.kind = TaskKind::kRegression;
+  options_.shape = {2};
   EXPECT_THAT(refusal(), HasSubstr("give --features instead"));
 
-  options.kind = TaskKind::kClassification;
-  options.layout.deflate = 3;
+  options_.kind = TaskKind::kClassification;
+  options_.layout.deflate = 3;
   EXPECT_THAT(refusal(), HasSubstr("compression needs chunks"));
 
-  EXPECT_FALSE(std::filesystem::exists(options.output));
+  EXPECT_FALSE(std::filesystem::exists(options_.output));
 }
 
 }  // namespace
