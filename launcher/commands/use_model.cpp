@@ -25,10 +25,13 @@ int use_model(const Session& session, const LaunchOptions& launch, const std::st
               const std::string& verb, const std::vector<std::string>& options) {
   const auto run = run_of(target);
   const auto path = base::absolute_path(target);
+  // Rows are shared out by themselves: what training asks of its number of ranks does not hold here.
+  auto other_options = launch;
+  other_options.ranks.reset();
   const auto loaded =
-      configs::read_config(run.config_path(), {launch.overrides(), session.environment});
+      configs::read_config(run.config_path(), {other_options.overrides(), session.environment});
   auto request = launch_request(loaded, launch, session);
-  // Rows are shared out by themselves: the micro-batches of training set no limit here.
+  if (launch.ranks) request.ranks = *launch.ranks;
   request.micro_batches = 0;
   request.worker = {require_worker(session.environment), verb,
                     is_checkpoint(path) ? path : run.path()};

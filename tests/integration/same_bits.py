@@ -76,6 +76,15 @@ def main(model):
                      "launch.ranks_per_node=2")
         check_same("two-nodes", 4)
 
+        # More ranks than micro-batches are refused for training only: `evaluate` and `predict` share
+        # out rows. They once read --ranks as training's and stopped with a configuration error.
+        metrics = lab.lockstep("evaluate", "local", "--ranks", 1).stdout
+        check(lab.lockstep("evaluate", "local", "--ranks", 9).stdout == metrics, "metrics differ")
+        for ranks in (1, 9):
+            lab.lockstep("predict", "local", "--ranks", ranks, "--output", f"p{ranks}.h5")
+        check((lab.path / "p1.h5").read_bytes() == (lab.path / "p9.h5").read_bytes(),
+              "predictions differ")
+
         # Back to the checkpoint of step 2, then on with another number of ranks.
         checkpoints = lab.path / "runs" / "ranks-3" / "checkpoints"
         for entry in sorted(checkpoints.iterdir()):
