@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/text.hpp"
 #include "data/dataset_file.hpp"
 #include "data/elements.hpp"
 #include "data/import/idx.hpp"
@@ -14,9 +15,10 @@
 namespace lockstep::data {
 namespace {
 
-int oracle(const std::string& arguments) {
-  return std::system(
-      (std::string(LOCKSTEP_H5PY_PYTHON) + " " LOCKSTEP_H5PY_ORACLE " " + arguments).c_str());
+/// The exit status of the oracle with these arguments.
+int oracle(const std::vector<std::string>& arguments) {
+  const std::string program = LOCKSTEP_H5PY_PYTHON " " LOCKSTEP_H5PY_ORACLE " ";
+  return std::system((program + base::joined(arguments, " ")).c_str());
 }
 
 TEST(H5pyOracle, ReadsWhatImportWrote) {
@@ -32,7 +34,7 @@ TEST(H5pyOracle, ReadsWhatImportWrote) {
     for (const auto layout : {ColumnLayout{}, ColumnLayout{.chunk_rows = 2, .deflate = 6}}) {
       import_idx(images, labels, directory.file("out.h5"), {.labels = labels_as, .layout = layout});
 
-      EXPECT_EQ(oracle("check " + directory.file("out.h5") + " " + images + " " + labels), 0);
+      EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
     }
   }
 }
@@ -46,13 +48,13 @@ TEST(H5pyOracle, ReadsTheRealFashionImages) {
 
   import_idx(images, labels, directory.file("out.h5"));
 
-  EXPECT_EQ(oracle("check " + directory.file("out.h5") + " " + images + " " + labels), 0);
+  EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
 }
 #endif
 
 TEST(H5pyOracle, WritesFilesThatAreReadAsItMeantThem) {
   const tests::TemporaryDirectory directory;
-  ASSERT_EQ(oracle("write " + directory.file("f.h5")), 0);
+  ASSERT_EQ(oracle({"write", directory.file("f.h5")}), 0);
   DatasetFile file(directory.file("f.h5"));
 
   int read = 0;
