@@ -86,6 +86,12 @@ LaunchRequest launch_request(const configs::LoadedConfig& loaded, const LaunchOp
   const auto& config = loaded.config;
   LaunchRequest request;
   request.launcher = config.launch.launcher;
+  // A run that was trained with --local is used on several ranks when the command says so.
+  const bool asked_for_several = options.ranks.value_or(1) > 1;
+  if (request.launcher == "local" && asked_for_several && !options.local &&
+      options.launcher.empty()) {
+    request.launcher = "auto";
+  }
   request.hosts = hosts_of(config);
   // A configured number of ranks must not keep the debug mode from working.
   const bool alone = options.local && !options.ranks;

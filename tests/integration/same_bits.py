@@ -93,5 +93,14 @@ def main(model):
         lab.lockstep("resume", "ranks-3", "--ranks", 2)
         check_same("ranks-3", 2)
 
+        # A run that was trained without MPI goes on with it.
+        shutil.rmtree(lab.path / "runs" / "one")
+        shutil.copytree(lab.path / "runs" / "local", lab.path / "runs" / "one")
+        for entry in sorted((lab.path / "runs" / "one" / "checkpoints").iterdir()):
+            if entry.name != "step-00000002":
+                shutil.rmtree(entry)
+        lab.lockstep("resume", "one", "--ranks", 2)
+        check_same("one", 2)
+
 
 main(sys.argv[1])
