@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/error.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::base {
 namespace {

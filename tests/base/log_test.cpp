@@ -12,7 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/file_system.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::base {
 namespace {

@@ -8,8 +8,8 @@
 #include "base/error.hpp"
 #include "checkpoints/json_lines.hpp"
 #include "checkpoints/ledger.hpp"
-#include "tests/base/temporary_directory.hpp"
 #include "tests/checkpoints/saved_state.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::checkpoints {
 namespace {

@@ -12,8 +12,8 @@
 #include "base/environment.hpp"
 #include "base/error.hpp"
 #include "checkpoints/run_names.hpp"
-#include "tests/base/temporary_directory.hpp"
 #include "tests/checkpoints/raises.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::checkpoints {
 namespace {

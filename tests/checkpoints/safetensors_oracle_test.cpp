@@ -6,8 +6,8 @@
 
 #include "base/hash.hpp"
 #include "checkpoints/checkpoint_store.hpp"
-#include "tests/base/temporary_directory.hpp"
 #include "tests/checkpoints/saved_state.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::checkpoints {
 namespace {

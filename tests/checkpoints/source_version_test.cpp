@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "base/file_system.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::checkpoints {
 namespace {

@@ -12,7 +12,7 @@
 #include <iterator>
 #include <string>
 
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::comm {
 namespace {

@@ -13,7 +13,7 @@
 #include "base/error.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

@@ -10,7 +10,7 @@
 #include "base/hash.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

@@ -10,7 +10,7 @@
 #include "data/import/idx.hpp"
 #include "idx_files.hpp"
 #include "odd_files.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

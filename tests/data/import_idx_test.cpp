@@ -11,7 +11,7 @@
 #include "idx_files.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/error.hpp"
 #include "data/fingerprint.hpp"
 #include "odd_files.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

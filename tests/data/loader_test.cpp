@@ -12,7 +12,7 @@
 #include "base/error.hpp"
 #include "data/synth.hpp"
 #include "raises.hpp"
-#include "tests/base/temporary_directory.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
 namespace {

@@ -12,16 +12,12 @@
 namespace lockstep::launcher {
 
 Program::Program() {
-  auto pattern = (std::filesystem::temp_directory_path() / "lockstep-program-XXXXXX").string();
-  directory_ = mkdtemp(pattern.data());
-  environment = {{"PATH", std::getenv("PATH")}, {"HOME", directory_}, {"LANG", "C.UTF-8"}};
+  environment = {{"PATH", std::getenv("PATH")}, {"HOME", directory_.path()}, {"LANG", "C.UTF-8"}};
   if (const char* options = std::getenv("ASAN_OPTIONS")) environment["ASAN_OPTIONS"] = options;
 }
 
-Program::~Program() { std::filesystem::remove_all(directory_); }
-
 Answer Program::run(const std::vector<std::string>& words) const {
-  std::vector<std::string> argv{"/usr/bin/env", "-C", directory_, LOCKSTEP_BINARY};
+  std::vector<std::string> argv{"/usr/bin/env", "-C", directory_.path(), LOCKSTEP_BINARY};
   argv.insert(argv.end(), words.begin(), words.end());
   const auto captured = run_captured(argv, environment, std::chrono::seconds(30));
   EXPECT_TRUE(captured) << "lockstep was not done in 30 s";

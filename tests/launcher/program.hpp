@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_directory.hpp"
+
 namespace lockstep::launcher {
 
 struct Answer {
@@ -17,7 +19,6 @@ struct Answer {
 class Program {
  public:
   Program();
-  ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
@@ -25,7 +26,7 @@ class Program {
   Answer run(const std::vector<std::string>& words) const;
 
   /// Path of a file in the directory.
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  std::string path(const std::string& name) const { return directory_.file(name); }
   void write(const std::string& name, const std::string& text) const;
   std::string read(const std::string& name) const;
   /// Makes a shell script the worker that `lockstep` starts.
@@ -34,7 +35,7 @@ class Program {
   std::map<std::string, std::string> environment;
 
  private:
-  std::string directory_;
+  tests::TemporaryDirectory directory_;
 };
 
 }  // namespace lockstep::launcher

@@ -2,40 +2,31 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "checkpoints/json_lines.hpp"
+#include "tests/support/fixed_clock.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::launcher {
 namespace {
 
-class FixedClock final : public base::Clock {
- public:
-  Duration now() const override { return {}; }
-  Duration wall() const override { return {}; }
-  void sleep_for(Duration) override {}
-};
-
 class SettleRun : public testing::Test {
  protected:
   SettleRun() {
-    auto pattern = (std::filesystem::temp_directory_path() / "lockstep-settle-XXXXXX").string();
-    base_ = mkdtemp(pattern.data());
-    run_.emplace(checkpoints::RunDirectory::create(files_, base_, "r"));
+    run_.emplace(checkpoints::RunDirectory::create(files_, base_.path(), "r"));
     checkpoints::RunRecord record;
     record.name = "r";
     run_->write_record(record);
   }
-  ~SettleRun() override { std::filesystem::remove_all(base_); }
   std::vector<nlohmann::json> events() {
     return checkpoints::read_json_lines(files_, run_->events_path());
   }
 
   base::FileSystem& files_ = base::FileSystem::posix();
-  std::string base_;
+  tests::TemporaryDirectory base_;
   std::optional<checkpoints::RunDirectory> run_;
-  FixedClock clock_;
+  tests::FixedClock clock_;
 };
 
 LaunchEnd killed_end() {

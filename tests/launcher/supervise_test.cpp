@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <filesystem>
 #include <fstream>
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -16,9 +16,7 @@ using testing::HasSubstr;
 class Supervise : public testing::Test {
  protected:
   Supervise() {
-    auto pattern = (std::filesystem::temp_directory_path() / "lockstep-supervise-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
-    options_.events_path = directory_ + "/events.jsonl";
+    options_.events_path = directory_.file("events.jsonl");
     options_.environment = {{"PATH", "/usr/bin:/bin"}, {"EVENTS", options_.events_path}};
     options_.grace = std::chrono::milliseconds(200);
     options_.print = [this](std::string_view text) {
@@ -26,7 +24,6 @@ class Supervise : public testing::Test {
       if (on_print_) on_print_();
     };
   }
-  ~Supervise() override { std::filesystem::remove_all(directory_); }
 
   LaunchEnd run(const std::string& script) {
     LaunchPlan plan;
@@ -44,7 +41,7 @@ class Supervise : public testing::Test {
     };
   }
 
-  std::string directory_;
+  tests::TemporaryDirectory directory_;
   SuperviseOptions options_;
   std::string printed_;
   std::function<void()> on_print_;
@@ -143,10 +140,10 @@ TEST_F(Supervise, LeavesDoneAsDoneWhenTheRanksWereFasterThanTheStop) {
 }
 
 TEST_F(Supervise, LeavesNoProcessBehindWhenARankFails) {
-  run("sleep 600 & echo $! > " + directory_ + "/pid; exit 5");
+  run("sleep 600 & echo $! > " + directory_.file("pid") + "; exit 5");
 
   int pid = 0;
-  std::ifstream(directory_ + "/pid") >> pid;
+  std::ifstream(directory_.file("pid")) >> pid;
   ASSERT_GT(pid, 0);
   EXPECT_NE(kill(pid, 0), 0);
 }
