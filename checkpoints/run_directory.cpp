@@ -18,6 +18,7 @@
 #include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "checkpoints/manifest.hpp"
 #include "checkpoints/run_names.hpp"
 
 namespace lockstep::checkpoints {
@@ -226,6 +227,16 @@ RunRecord RunDirectory::read_record() const {
 
 void RunDirectory::write_record(const RunRecord& record) const {
   files_->write_atomically(record_path(), to_json(record));
+}
+
+RunTarget open_target(base::FileSystem& files, const std::string& base, const std::string& target) {
+  const auto path = base::absolute_path(target);
+  if (!files.file_size(base::join_path(path, kManifestName))) {
+    return {.run = RunDirectory::open(files, base, target), .checkpoint = {}};
+  }
+  // A checkpoint lies in RUN/checkpoints/step-N.
+  const auto run = base::parent_path(base::parent_path(path));
+  return {.run = RunDirectory::open(files, base, run), .checkpoint = path};
 }
 
 RunLock::RunLock(const RunDirectory& run) {

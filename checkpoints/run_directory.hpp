@@ -92,6 +92,16 @@ class RunDirectory {
   std::string path_;
 };
 
+/// A run, or one of its checkpoints, as people name it.
+struct RunTarget {
+  RunDirectory run;
+  std::string checkpoint;  ///< absolute path; empty when the run itself was named
+};
+
+/// `target` is the path of a checkpoint, or what RunDirectory::open takes. Throws CheckpointError
+/// when it is neither.
+RunTarget open_target(base::FileSystem& files, const std::string& base, const std::string& target);
+
 /// While it exists, this process is the one that writes the run.
 class RunLock {
  public:

@@ -24,7 +24,51 @@ const std::string& majority(const std::vector<std::string>& values) {
                            [&](const auto& a, const auto& b) { return votes[a] < votes[b]; });
 }
 
+/// How local work ended, as one text that travels: `+` and its result, or an exit code and the
+/// error's message.
+std::string outcome_of(const std::function<std::string()>& work) {
+  const auto failed = [](base::ExitCode code, const char* message) {
+    return std::to_string(static_cast<int>(code)) + " " + message;
+  };
+  try {
+    return "+" + work();
+  } catch (const base::CommError&) {
+    throw;
+  } catch (const base::Error& error) {
+    return failed(error.code(), error.what());
+  } catch (const std::exception& error) {
+    return failed(base::ExitCode::kFailed, error.what());
+  }
+}
+
+/// The result, or the error with `where` in front.
+std::string result_of(const std::string& outcome, const std::string& where) {
+  if (outcome.starts_with('+')) return outcome.substr(1);
+  const auto code = static_cast<base::ExitCode>(std::stoi(outcome));
+  const auto message = where + outcome.substr(outcome.find(' ') + 1);
+  if (code == base::ExitCode::kCheckpoint) throw base::CheckpointError(message);
+  throw base::Error(code, message);
+}
+
 }  // namespace
+
+void together(Communicator& communicator, std::string_view what,
+              const std::function<void()>& work) {
+  const auto mine = outcome_of([&] {
+    work();
+    return std::string();
+  });
+  const auto outcomes = communicator.all_gather_texts(mine, what);
+  for (std::size_t rank = 0; rank < outcomes.size(); ++rank) {
+    result_of(outcomes[rank], communicator.size() > 1 ? "rank " + std::to_string(rank) + ": " : "");
+  }
+}
+
+std::string on_first_rank(Communicator& communicator, std::string_view what,
+                          const std::function<std::string()>& work) {
+  const auto mine = communicator.rank() == 0 ? outcome_of(work) : std::string();
+  return result_of(communicator.all_gather_texts(mine, what)[0], "");
+}
 
 void require_agreement(Communicator& communicator, std::string_view what, std::string_view mine,
                        base::ExitCode code) {

@@ -21,26 +21,6 @@ LeafRange node_range(const GradientExchangeOptions& options, const Topology& top
           options.leaves_of_rank[static_cast<std::size_t>(last)].end};
 }
 
-/// The partials whose tree nodes lie in `subtree`, and how to fold them to it.
-struct SubtreeFold {
-  std::vector<const float*> partials;
-  std::vector<FoldStep> program;
-};
-
-SubtreeFold fold_to(LeafRange subtree, const std::vector<LeafRange>& ranges,
-                    const std::vector<const float*>& partials) {
-  SubtreeFold fold;
-  std::vector<LeafRange> inside;
-  for (std::size_t i = 0; i < ranges.size(); ++i) {
-    if (ranges[i].begin < subtree.begin || ranges[i].end > subtree.end) continue;
-    // The tree's shape depends on the number of leaves alone, so a subtree is a tree.
-    inside.push_back({ranges[i].begin - subtree.begin, ranges[i].end - subtree.begin});
-    fold.partials.push_back(partials[i]);
-  }
-  fold.program = fold_program(inside, subtree.size());
-  return fold;
-}
-
 }  // namespace
 
 GradientExchange::GradientExchange(Communicator& world, Communicator& node,
@@ -62,8 +42,7 @@ GradientExchange::GradientExchange(Communicator& world, Communicator& node,
         options_.leaves_of_rank[static_cast<std::size_t>(first + local)], options_.leaves));
     count += subtrees_of_local_rank.back().size();
   }
-  shared_bytes_ = count * stride * sizeof(float);
-  memory_ = std::make_unique<NodeMemory>(node, shared_bytes_, "gradients");
+  memory_ = std::make_unique<NodeMemory>(node, count * stride * sizeof(float), "gradients");
   auto* base = reinterpret_cast<float*>(memory_->bytes().data());
   for (int local = 0; local < topology.local_size; ++local) {
     for (const auto& subtree : subtrees_of_local_rank[static_cast<std::size_t>(local)]) {
@@ -81,9 +60,11 @@ GradientExchange::GradientExchange(Communicator& world, Communicator& node,
   inboxes_.resize(static_cast<std::size_t>(topology.node_count));
   std::vector<LeafRange> loaded;
   for (int other = 0; other < topology.node_count; ++other) {
-    subtrees_of_node_.push_back(
-        maximal_subtrees(node_range(options_, topology, other), options_.leaves));
+    const auto subtrees = maximal_subtrees(node_range(options_, topology, other), options_.leaves);
     if (other == topology.node) {
+      if (topology.node_count > 1) {
+        for (const auto& subtree : subtrees) node_folds_.push_back(fold_to(subtree));
+      }
       for (std::size_t i = 0; i < local_partials_.size(); ++i) {
         loads_.push_back({local_partials_[i], 0});
         loaded.push_back(local_subtrees_[i]);
@@ -91,7 +72,6 @@ GradientExchange::GradientExchange(Communicator& world, Communicator& node,
       continue;
     }
     auto& inbox = inboxes_[static_cast<std::size_t>(other)];
-    const auto& subtrees = subtrees_of_node_.back();
     inbox.sender = relay_.counterpart(topology.rank, other);
     inbox.values.resize(subtrees.size() * static_cast<std::size_t>(slice.size()));
     for (std::size_t i = 0; i < subtrees.size(); ++i) {
@@ -103,6 +83,20 @@ GradientExchange::GradientExchange(Communicator& world, Communicator& node,
   program_ = fold_program(loaded, options_.leaves);
 }
 
+GradientExchange::NodeFold GradientExchange::fold_to(LeafRange subtree) const {
+  NodeFold fold;
+  std::vector<LeafRange> inside;
+  for (std::size_t i = 0; i < local_subtrees_.size(); ++i) {
+    const auto range = local_subtrees_[i];
+    if (range.begin < subtree.begin || range.end > subtree.end) continue;
+    // The tree's shape depends on the number of leaves alone, so a subtree is a tree.
+    inside.push_back({range.begin - subtree.begin, range.end - subtree.begin});
+    fold.partials.push_back(local_partials_[i]);
+  }
+  fold.program = fold_program(inside, subtree.size());
+  return fold;
+}
+
 void GradientExchange::exchange() {
   barrier().arrive_and_wait(node_.deadline(), "gradients of all ranks");
   if (topology_.node_count > 1) fold_for_other_nodes();
@@ -111,11 +105,6 @@ void GradientExchange::exchange() {
 void GradientExchange::fold_for_other_nodes() {
   std::vector<Send> sends;
   std::vector<Receive> receives;
-  const auto& subtrees = subtrees_of_node_[static_cast<std::size_t>(topology_.node)];
-  std::vector<SubtreeFold> folds;
-  for (const auto& subtree : subtrees) {
-    folds.push_back(fold_to(subtree, local_subtrees_, local_partials_));
-  }
   outboxes_.resize(static_cast<std::size_t>(topology_.world_size));
   for (int owner = 0; owner < topology_.world_size; ++owner) {
     if (topology_.node_of_rank[static_cast<std::size_t>(owner)] == topology_.node) continue;
@@ -123,12 +112,12 @@ void GradientExchange::fold_for_other_nodes() {
     const auto slice = options_.slice_of_rank[static_cast<std::size_t>(owner)];
     if (slice.size() == 0) continue;
     auto& outbox = outboxes_[static_cast<std::size_t>(owner)];
-    outbox.resize(folds.size() * static_cast<std::size_t>(slice.size()));
+    outbox.resize(node_folds_.size() * static_cast<std::size_t>(slice.size()));
     float* out = outbox.data();
-    for (const auto& fold : folds) {
-      std::vector<const float*> partials;
-      for (const auto* values : fold.partials) partials.push_back(values + slice.begin);
-      fold_partials(partials, fold.program, out, 0, static_cast<std::size_t>(slice.size()));
+    for (const auto& fold : node_folds_) {
+      fold_inputs_.clear();
+      for (const auto* values : fold.partials) fold_inputs_.push_back(values + slice.begin);
+      fold_partials(fold_inputs_, fold.program, out, 0, static_cast<std::size_t>(slice.size()));
       out += slice.size();
     }
     sends.push_back({owner, std::as_bytes(std::span(outbox))});
@@ -140,12 +129,10 @@ void GradientExchange::fold_for_other_nodes() {
   world_.exchange(sends, receives, "gradients between nodes");
 }
 
-void GradientExchange::fold(std::int64_t begin, std::int64_t end, float* out) const {
-  std::vector<const float*> partials(loads_.size());
-  for (std::size_t i = 0; i < loads_.size(); ++i) {
-    partials[i] = loads_[i].values + (begin - loads_[i].first);
-  }
-  fold_partials(partials, program_, out, 0, static_cast<std::size_t>(end - begin));
+void GradientExchange::fold(std::int64_t begin, std::int64_t end, float* out) {
+  fold_inputs_.clear();
+  for (const auto& load : loads_) fold_inputs_.push_back(load.values + (begin - load.first));
+  fold_partials(fold_inputs_, program_, out, 0, static_cast<std::size_t>(end - begin));
 }
 
 void GradientExchange::finish() {

@@ -42,15 +42,13 @@ class GradientExchange {
 
   /// out[0 .. end - begin) = the total over all leaves of floats [begin, end), which lie in this
   /// rank's slice. Local, after exchange.
-  void fold(std::int64_t begin, std::int64_t end, float* out) const;
+  void fold(std::int64_t begin, std::int64_t end, float* out);
 
   /// All ranks have folded; partials may be overwritten and whatever was written into node memory
   /// meanwhile is visible on the node. Collective over the node.
   void finish();
 
   NodeBarrier& barrier() { return memory_->barrier(); }
-  /// Bytes of shared memory on this node.
-  std::size_t shared_bytes() const { return shared_bytes_; }
 
  private:
   struct RankPartials {
@@ -63,6 +61,13 @@ class GradientExchange {
     std::vector<float> values;  // [node partials][slice]
   };
 
+  /// How this node's partials fold to one of its maximal subtrees.
+  struct NodeFold {
+    std::vector<const float*> partials;
+    std::vector<FoldStep> program;
+  };
+
+  NodeFold fold_to(LeafRange subtree) const;
   void fold_for_other_nodes();
 
   Communicator& world_;
@@ -71,12 +76,10 @@ class GradientExchange {
   NodeRelay relay_;
   GradientExchangeOptions options_;
   std::unique_ptr<NodeMemory> memory_;
-  std::size_t shared_bytes_ = 0;
   RankPartials own_;
-  std::vector<std::vector<LeafRange>> subtrees_of_node_;  // maximal in each node's range
-  std::vector<const float*> local_partials_;              // of all ranks of this node, in order
-  std::vector<LeafRange> local_subtrees_;                 // parallel to local_partials_
-  std::vector<Inbox> inboxes_;                            // one a node, empty for this one
+  std::vector<const float*> local_partials_;  // of all ranks of this node, in order
+  std::vector<LeafRange> local_subtrees_;     // parallel to local_partials_
+  std::vector<Inbox> inboxes_;                // one a node, empty for this one
   std::vector<std::vector<float>> outboxes_;
   std::vector<FoldStep> program_;  // over load_ in order
   struct Load {
@@ -84,6 +87,8 @@ class GradientExchange {
     std::int64_t first;
   };
   std::vector<Load> loads_;
+  std::vector<NodeFold> node_folds_;       // empty when there is one node
+  std::vector<const float*> fold_inputs_;  // scratch of one fold
 };
 
 }  // namespace lockstep::comm

@@ -38,6 +38,14 @@ const char* status_of(int exit_code) {
   }
 }
 
+void end_record(const checkpoints::RunDirectory& run, int exit_code, const std::string& time) {
+  auto record = run.read_record();
+  record.status = status_of(exit_code);
+  record.exit_code = exit_code;
+  record.ended = time;
+  run.write_record(record);
+}
+
 checkpoints::RunRecord settle_run(base::FileSystem& files, const checkpoints::RunDirectory& run,
                                   const LaunchEnd& end, const base::Clock& clock) {
   const auto time = base::format_utc(clock.wall());

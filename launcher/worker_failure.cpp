@@ -75,11 +75,7 @@ bool note_first_failure(base::FileSystem& files, const std::string& run_path,
                  {"message", message},
                  {"advice", advice},
                  {"exit_code", code}});
-    auto record = run.read_record();
-    record.status = status_of(code);
-    record.exit_code = code;
-    record.ended = time;
-    run.write_record(record);
+    end_record(run, code, time);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "warning: the failure could not be noted in the run: %s\n", error.what());
   }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "checkpoints/json_lines.hpp"
+#include "comm/agreement.hpp"
 #include "configs/reader.hpp"
 #include "configs/writer.hpp"
 #include "launcher/prepare_run.hpp"
@@ -65,10 +67,6 @@ struct Worker {
 
 base::FileSystem& files() { return base::FileSystem::posix(); }
 
-bool is_checkpoint(const std::string& path) {
-  return files().file_size(base::join_path(path, "manifest.json")).has_value();
-}
-
 /// Reads the configuration that the command names. Local, before MPI.
 void load_config(Worker& worker) {
   const auto& target = worker.arguments.target;
@@ -76,41 +74,42 @@ void load_config(Worker& worker) {
     worker.loaded = configs::read_config(target, {worker.arguments.overrides, worker.environment});
     return;
   }
-  auto run = target;
-  if (is_checkpoint(target)) {
-    worker.checkpoint_path = base::absolute_path(target);
-    // A checkpoint lies in RUN/checkpoints/step-N.
-    run = base::parent_path(base::parent_path(worker.checkpoint_path));
-  }
-  const auto directory = checkpoints::RunDirectory::open(files(), "runs", run);
-  worker.run_path = directory.path();
-  worker.loaded = configs::read_config(directory.config_path(),
-                                       {worker.arguments.overrides, worker.environment});
+  const auto [run, checkpoint] = checkpoints::open_target(files(), "runs", target);
+  worker.run_path = run.path();
+  worker.checkpoint_path = checkpoint;
+  worker.loaded =
+      configs::read_config(run.config_path(), {worker.arguments.overrides, worker.environment});
 }
 
+/// A run's directory, or why there is none.
+struct MadeRun {
+  std::string path;
+  std::exception_ptr problem;
+};
+
 /// Rank 0 makes the run's directory unless the supervisor has; it starts git, so it must come
-/// before MPI. Returns the path, or `!` and a problem for all ranks.
-std::string make_run(const Worker& worker) {
-  if (worker.arguments.verb != Verb::kTrain) return worker.run_path;
-  if (!worker.arguments.run_dir.empty()) return base::absolute_path(worker.arguments.run_dir);
-  if (worker.launched.rank != 0) return "";
+/// before MPI, and the other ranks learn of it afterwards.
+MadeRun make_run(const Worker& worker) {
+  if (worker.arguments.verb != Verb::kTrain) return {worker.run_path, nullptr};
+  if (!worker.arguments.run_dir.empty()) {
+    return {base::absolute_path(worker.arguments.run_dir), nullptr};
+  }
+  if (worker.launched.rank != 0) return {};
   try {
     RunRequest request;
     request.command = worker.command;
     request.ranks = std::max(worker.launched.world_size, 1);
-    return prepare_run(worker.loaded, request).path();
-  } catch (const base::Error& error) {
-    return "!" + std::to_string(static_cast<int>(error.code())) + " " + error.what();
+    return {prepare_run(worker.loaded, request).path(), nullptr};
+  } catch (const base::Error&) {
+    return {{}, std::current_exception()};
   }
 }
 
-void agree_on_run(Worker& worker, comm::Communicator& world, const std::string& made) {
-  const auto path = world.all_gather_texts(made, "run directory")[0];
-  if (path.starts_with('!')) {
-    const auto space = path.find(' ');
-    throw base::Error(static_cast<ExitCode>(std::stoi(path.substr(1, space - 1))),
-                      path.substr(space + 1));
-  }
+void agree_on_run(Worker& worker, comm::Communicator& world, const MadeRun& made) {
+  const auto path = comm::on_first_rank(world, "run directory", [&] {
+    if (made.problem != nullptr) std::rethrow_exception(made.problem);
+    return made.path;
+  });
   worker.run_path = path.empty() ? path : base::absolute_path(path);
   if (!worker.run_path.empty()) {
     worker.events_start =
@@ -152,11 +151,7 @@ class ProgressPrinter {
 void note_end(const Worker& worker, ExitCode code) {
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   const auto time = base::format_utc(base::Clock::system().wall());
-  auto record = run.read_record();
-  record.status = status_of(static_cast<int>(code));
-  record.exit_code = static_cast<int>(code);
-  record.ended = time;
-  run.write_record(record);
+  end_record(run, static_cast<int>(code), time);
   checkpoints::JsonLines(files(), run.events_path())
       .append({{"event", "end"}, {"time", time}, {"exit_code", static_cast<int>(code)}});
 }
@@ -206,10 +201,12 @@ trainer::Assembly load_model(Worker& worker, WorkerSession& session) {
   worker.position.phase = "restore";
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   std::string path = worker.checkpoint_path;
-  if (path.empty() && session.world().rank() == 0) {
-    path = checkpoints::CheckpointStore(files(), run.checkpoints_path()).newest_good().value_or("");
+  if (path.empty()) {
+    path = comm::on_first_rank(session.world(), "checkpoint", [&] {
+      checkpoints::CheckpointStore store(files(), run.checkpoints_path());
+      return store.newest_good().value_or("");
+    });
   }
-  path = session.world().all_gather_texts(path, "checkpoint")[0];
   if (path.empty()) {
     throw base::CheckpointError("run " + base::quote(run.name()) +
                                 " has no good checkpoint (nothing to load); train it first, or see "

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <numeric>
 
 #include "comm/reduction_tree.hpp"
 #include "data/evaluation_plan.hpp"
-#include "trainer/batch_tensors.hpp"
+#include "trainer/inference.hpp"
 
 namespace lockstep::trainer {
 namespace {
@@ -23,28 +22,18 @@ std::array<double, kColumns> columns_of(const MetricSums& sums) {
 std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
                                        const Objective& objective, data::SampleSource& source,
                                        const EvaluationOptions& options) {
-  const torch::NoGradGuard no_grad;
-  space.model().eval();
-  space.reset_buffers();
   auto samples = source.info().samples;
   if (options.most_samples >= 0) samples = std::min(samples, options.most_samples);
   const data::EvaluationPlan plan(samples, options.batch);
   const auto range = plan.batches_of(group.world.rank(), group.world.size());
 
   std::vector<double> mine;
-  data::Batch batch;
-  std::vector<std::int64_t> rows;
+  Inference inference(space, source);
   for (auto index = range.begin; index < range.end; ++index) {
-    const auto part = plan.samples_of(index);
-    rows.resize(static_cast<std::size_t>(part.size()));
-    std::iota(rows.begin(), rows.end(), part.begin);
-    source.read(rows, batch);
-    const auto tensors = tensors_of(batch, source.info());
-    const auto outputs = space.model().forward(tensors.inputs, {Phase::kEvaluation, {}});
-    const auto columns = columns_of(objective.measure(outputs, tensors.targets));
+    const auto [outputs, targets] = inference.run(plan.samples_of(index));
+    const auto columns = columns_of(objective.measure(outputs, targets));
     mine.insert(mine.end(), columns.begin(), columns.end());
   }
-  space.model().train();
 
   // In rank order the ranges follow each other, so the texts put together are all batches in order.
   const std::string_view bytes(reinterpret_cast<const char*>(mine.data()),

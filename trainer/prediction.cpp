@@ -1,14 +1,10 @@
 #include "trainer/prediction.hpp"
 
-#include <algorithm>
-#include <memory>
-#include <numeric>
 #include <optional>
 
-#include "base/error.hpp"
 #include "data/dataset_writer.hpp"
 #include "data/evaluation_plan.hpp"
-#include "trainer/batch_tensors.hpp"
+#include "trainer/inference.hpp"
 
 namespace lockstep::trainer {
 namespace {
@@ -42,29 +38,19 @@ class PredictionFile {
 
 std::int64_t predict(RankGroup group, ParameterSpace& space, data::SampleSource& source,
                      std::int64_t batch_samples, const std::string& output) {
-  const torch::NoGradGuard no_grad;
-  space.model().eval();
-  space.reset_buffers();
   const data::EvaluationPlan plan(source.info().samples, batch_samples);
   const int ranks = group.world.size();
   std::optional<PredictionFile> file;
   if (group.world.rank() == 0) file.emplace(output, source.info().samples);
 
   // Rounds of one batch a rank: rank order is sample order, and memory stays bounded.
-  data::Batch batch;
-  std::vector<std::int64_t> rows, shape;
+  Inference inference(space, source);
+  std::vector<std::int64_t> shape;
   for (std::int64_t first = 0; first < plan.batches(); first += ranks) {
     std::string mine;
     const auto index = first + group.world.rank();
     if (index < plan.batches()) {
-      const auto samples = plan.samples_of(index);
-      rows.resize(static_cast<std::size_t>(samples.size()));
-      std::iota(rows.begin(), rows.end(), samples.begin);
-      source.read(rows, batch);
-      const auto outputs =
-          space.model()
-              .forward(tensors_of(batch, source.info()).inputs, {Phase::kEvaluation, {}})
-              .contiguous();
+      const auto outputs = inference.run(plan.samples_of(index)).outputs.contiguous();
       shape = outputs.sizes().slice(1).vec();
       mine.assign(static_cast<const char*>(outputs.data_ptr()), outputs.nbytes());
     }

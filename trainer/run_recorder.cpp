@@ -17,8 +17,7 @@ std::string now() { return base::format_utc(base::Clock::system().wall()); }
 
 RunRecorder::RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
                          std::int64_t steps_done)
-    : files_(files),
-      run_(run),
+    : run_(run),
       lock_(run),
       record_(run.read_record()),
       ledger_(files, run.ledger_path(), steps_done),

@@ -48,7 +48,6 @@ class RunRecorder {
   void sync_ledger() { ledger_.sync(); }
 
  private:
-  base::FileSystem& files_;
   checkpoints::RunDirectory run_;
   checkpoints::RunLock lock_;
   checkpoints::RunRecord record_;

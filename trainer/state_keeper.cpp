@@ -2,58 +2,17 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "comm/agreement.hpp"
 
 namespace lockstep::trainer {
-namespace {
-
-/// An error as one text, so that it can travel: code, then message. Empty = none.
-std::string packed(base::ExitCode code, const std::string& message) {
-  return std::to_string(static_cast<int>(code)) + " " + message;
-}
-
-[[noreturn]] void throw_packed(const std::string& text, int rank, int world_size) {
-  const auto space = text.find(' ');
-  const auto code = static_cast<base::ExitCode>(std::stoi(text.substr(0, space)));
-  auto message = text.substr(space + 1);
-  if (world_size > 1) message = "rank " + std::to_string(rank) + ": " + message;
-  if (code == base::ExitCode::kCheckpoint) throw base::CheckpointError(message);
-  throw base::Error(code, message);
-}
-
-}  // namespace
-
 StateKeeper::StateKeeper(RankGroup group, TrainStep& train_step, base::FileSystem& files,
                          const std::string& directory)
-    : group_(group),
-      train_step_(train_step),
-      files_(files),
-      directory_(directory),
-      store_(files, directory) {}
+    : group_(group), train_step_(train_step), store_(files, directory) {}
 
 StateFiles StateKeeper::files_at(std::int64_t steps_done) {
   const auto& topology = group_.topology;
   return StateFiles(train_step_, steps_done, topology.rank, topology.local_rank,
                     topology.local_size);
-}
-
-template <class Work>
-void StateKeeper::together(const char* what, Work&& work) {
-  std::string problem;
-  try {
-    work();
-  } catch (const base::CommError&) {
-    throw;  // the group has failed: there is nobody to tell
-  } catch (const base::Error& error) {
-    problem = packed(error.code(), error.what());
-  } catch (const std::exception& error) {
-    problem = packed(base::ExitCode::kFailed, error.what());
-  }
-  const auto problems = group_.world.all_gather_texts(problem, what);
-  for (std::size_t rank = 0; rank < problems.size(); ++rank) {
-    if (!problems[rank].empty()) {
-      throw_packed(problems[rank], static_cast<int>(rank), group_.world.size());
-    }
-  }
 }
 
 std::vector<std::string> StateKeeper::gather(const std::vector<checkpoints::ExtentDigest>& mine,
@@ -91,12 +50,12 @@ std::string StateKeeper::save(const checkpoints::CheckpointInfo& info,
   const bool first = group_.world.rank() == 0;
   std::string digest;
   try {
-    together("start of a checkpoint", [&] {
+    comm::together(group_.world, "start of a checkpoint", [&] {
       if (first) ticket = store_.begin(info.step, state.files(), state.extents());
     });
     ticket.directory = group_.world.all_gather_texts(ticket.directory, "checkpoint folder")[0];
     std::vector<checkpoints::ExtentDigest> mine;
-    together("checkpoint extents of all ranks", [&] {
+    comm::together(group_.world, "checkpoint extents of all ranks", [&] {
       std::vector<checkpoints::OwnedExtent> owned;
       for (const auto& extent : state.owned()) {
         owned.push_back({.extent = extent.extent, .bytes = extent.memory});
@@ -105,7 +64,7 @@ std::string StateKeeper::save(const checkpoints::CheckpointInfo& info,
     });
     const auto digests = gather(mine, state.extents().size());
     digest = checkpoints::state_digest(state.files(), state.extents(), digests);
-    together("commit of a checkpoint", [&] {
+    comm::together(group_.world, "commit of a checkpoint", [&] {
       if (!first) return;
       before_commit(digest);
       store_.commit(ticket, state.files(), state.extents(), digests, info);
@@ -125,7 +84,7 @@ void StateKeeper::retain(std::int64_t keep, std::int64_t best_step) {
 
 checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {
   checkpoints::CheckpointInfo info;
-  together("reading of a checkpoint", [&] {
+  comm::together(group_.world, "reading of a checkpoint", [&] {
     const auto manifest = store_.open(path);
     info = manifest.info;
     const auto state = files_at(info.step);

@@ -43,14 +43,9 @@ class StateKeeper {
   /// SHA-256 of every extent, in hexadecimal, from those that each rank computed.
   std::vector<std::string> gather(const std::vector<checkpoints::ExtentDigest>& mine,
                                   std::size_t extents);
-  /// Runs `work` here; when it threw anywhere, throws the first rank's error everywhere.
-  template <class Work>
-  void together(const char* what, Work&& work);
 
   RankGroup group_;
   TrainStep& train_step_;
-  base::FileSystem& files_;
-  std::string directory_;
   checkpoints::CheckpointStore store_;
 };
 

@@ -155,10 +155,9 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   update(step, lr, table);
   laps.add_to(times_.optimizer);
 
-  const auto layout_bytes = static_cast<std::size_t>(space_->layout().flat_count()) * sizeof(float);
-  relay_.spread(
-      std::as_writable_bytes(std::span(space_->memory().flat, layout_bytes / sizeof(float))),
-      flat_of_rank_, "parameters between nodes");
+  const auto flat_count = static_cast<std::size_t>(space_->layout().flat_count());
+  relay_.spread(std::as_writable_bytes(std::span(space_->memory().flat, flat_count)), flat_of_rank_,
+                "parameters between nodes");
   if (options_.clip_norm == 0) {
     relay_.spread(table.square_bytes, squares_of_rank_, "gradient norms between nodes");
   }
@@ -305,10 +304,6 @@ TrainStep::Table TrainStep::table_of(std::int64_t step) {
 
 float* TrainStep::state_at(std::size_t name_index, std::int64_t element) {
   return states_.at(name_index) + element;
-}
-
-std::size_t TrainStep::shared_bytes() const {
-  return memory_->bytes().size() + exchange_->shared_bytes();
 }
 
 void TrainStep::node_barrier(std::string_view what) {

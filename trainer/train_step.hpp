@@ -85,8 +85,6 @@ class TrainStep {
   /// `element`, which lies in an own parameter block.
   float* state_at(std::size_t name_index, std::int64_t element);
   const TrainStepOptions& options() const { return options_; }
-  /// Bytes of shared memory on this node.
-  std::size_t shared_bytes() const;
   /// Passes when all ranks of the node have arrived. Collective over the node.
   void node_barrier(std::string_view what);
 

@@ -6,6 +6,7 @@
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "comm/agreement.hpp"
 #include "data/loader.hpp"
 #include "trainer/batch_tensors.hpp"
 #include "trainer/evaluation.hpp"
@@ -66,55 +67,40 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
   train_fingerprint_ =
       group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
 
-  std::string problem;
-  auto code = base::ExitCode::kFailed;
-  if (group_.world.rank() == 0) {
-    try {
-      recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
-      auto& record = recorder_->record();
-      const auto note = [&](const char* use, const data::SampleSource& source) {
-        record.data[use] = {.path = source.path(),
-                            .fingerprint = source.info().fingerprint,
-                            .samples = source.info().samples};
-      };
-      note("train", *made_.train);
-      if (made_.test != nullptr) note("test", *made_.test);
-      record.versions["torch"] = TORCH_VERSION;
-      record.hosts.clear();
-      for (const auto& host : group_.topology.host_of_rank) {
-        if (std::ranges::find(record.hosts, host) == record.hosts.end()) {
-          record.hosts.push_back(host);
-        }
+  comm::on_first_rank(group_.world, "run record", [&] {
+    recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
+    auto& record = recorder_->record();
+    const auto note = [&](const char* use, const data::SampleSource& source) {
+      record.data[use] = {.path = source.path(),
+                          .fingerprint = source.info().fingerprint,
+                          .samples = source.info().samples};
+    };
+    note("train", *made_.train);
+    if (made_.test != nullptr) note("test", *made_.test);
+    record.versions["torch"] = TORCH_VERSION;
+    record.hosts.clear();
+    for (const auto& host : group_.topology.host_of_rank) {
+      if (std::ranges::find(record.hosts, host) == record.hosts.end()) {
+        record.hosts.push_back(host);
       }
-      recorder_->started(group_.world.size(), steps_done_);
-    } catch (const base::Error& error) {
-      problem = error.what();
-      code = error.code();
     }
-  }
-  const auto told = group_.world.all_gather_texts(
-      problem.empty() ? "" : std::to_string(static_cast<int>(code)) + " " + problem,
-      "run record")[0];
-  if (!told.empty()) {
-    throw base::Error(static_cast<base::ExitCode>(std::stoi(told)),
-                      told.substr(told.find(' ') + 1));
-  }
+    recorder_->started(group_.world.size(), steps_done_);
+    return std::string();
+  });
 }
 
 void Trainer::restore() {
   position_.phase = "restore";
   auto path = options_.from_checkpoint;
   if (path.empty()) {
-    std::vector<std::string> problems;
-    std::string found;
-    if (group_.world.rank() == 0) {
+    path = comm::on_first_rank(group_.world, "newest checkpoint", [&] {
+      std::vector<std::string> problems;
       checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
-      found = store.newest_good(&problems).value_or("");
+      const auto found = store.newest_good(&problems);
       for (const auto& problem : problems) options_.warn("passed over: " + problem);
-      if (found.empty() && !problems.empty()) found = "!" + problems.front();
-    }
-    path = group_.world.all_gather_texts(found, "newest checkpoint")[0];
-    if (path.starts_with('!')) throw base::CheckpointError(path.substr(1));
+      if (!found && !problems.empty()) throw base::CheckpointError(problems.front());
+      return found.value_or("");
+    });
     if (path.empty()) return;  // it never came to a checkpoint: from the start
   }
   const auto info = keeper_->load(path);

@@ -70,5 +70,46 @@ TEST(RequireAgreement, CarriesTheExitCodeItIsGiven) {
   EXPECT_THAT(disagreement({"1", "2"}, base::ExitCode::kData), HasSubstr("another configuration"));
 }
 
+TEST(Together, ThrowsTheLowestFailedRanksErrorOnAllRanks) {
+  run_on_threads(3, [](Communicator& group) {
+    try {
+      together(group, "saving", [&] {
+        if (group.rank() > 0) {
+          throw base::CheckpointError("byte " + std::to_string(group.rank()) + " is wrong");
+        }
+      });
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const base::CheckpointError& error) {
+      EXPECT_STREQ(error.what(), "rank 1: byte 1 is wrong");
+      EXPECT_EQ(error.code(), base::ExitCode::kCheckpoint);
+    }
+    together(group, "the group is as good as before", [] {});
+  });
+}
+
+TEST(OnFirstRank, GivesItsTextToAllAndRunsOnNoOther) {
+  run_on_threads(3, [](Communicator& group) {
+    const auto text = on_first_rank(group, "choosing", [&] {
+      EXPECT_EQ(group.rank(), 0);
+      return std::string("2 not an error");
+    });
+
+    EXPECT_EQ(text, "2 not an error");
+  });
+}
+
+TEST(OnFirstRank, ThrowsItsErrorOnAllRanksWithItsCode) {
+  run_on_threads(2, [](Communicator& group) {
+    try {
+      on_first_rank(group, "choosing",
+                    []() -> std::string { throw base::ConfigError("name 'a' is taken"); });
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const base::Error& error) {
+      EXPECT_STREQ(error.what(), "name 'a' is taken");
+      EXPECT_EQ(error.code(), base::ExitCode::kUsage);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace lockstep::comm

@@ -1,0 +1,26 @@
+#include "trainer/inference.hpp"
+
+#include <numeric>
+
+#include "trainer/batch_tensors.hpp"
+
+namespace lockstep::trainer {
+
+Inference::Inference(ParameterSpace& space, data::SampleSource& source)
+    : space_(space), source_(source) {
+  space_.model().eval();
+  space_.reset_buffers();
+}
+
+Inference::~Inference() { space_.model().train(); }
+
+Inference::Result Inference::run(data::Range range) {
+  rows_.resize(static_cast<std::size_t>(range.size()));
+  std::iota(rows_.begin(), rows_.end(), range.begin);
+  source_.read(rows_, batch_);
+  const auto tensors = tensors_of(batch_, source_.info());
+  return {.outputs = space_.model().forward(tensors.inputs, {Phase::kEvaluation, {}}),
+          .targets = tensors.targets};
+}
+
+}  // namespace lockstep::trainer

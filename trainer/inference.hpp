@@ -1,0 +1,38 @@
+#pragma once
+// Forward passes over ranges of a dataset, as evaluation and prediction make them.
+// One rank, one thread. While it exists no gradients are recorded on this thread and the model is
+// in evaluation mode; afterwards it is in training mode.
+
+#include <cstdint>
+#include <vector>
+
+#include "data/evaluation_plan.hpp"
+#include "data/source.hpp"
+#include "trainer/parameter_space.hpp"
+
+namespace lockstep::trainer {
+
+class Inference {
+ public:
+  /// Both must outlive it.
+  Inference(ParameterSpace& space, data::SampleSource& source);
+  ~Inference();
+  Inference(const Inference&) = delete;
+  Inference& operator=(const Inference&) = delete;
+
+  struct Result {
+    torch::Tensor outputs;
+    torch::Tensor targets;  ///< as Objective wants them; valid until the next call
+  };
+  /// The model's outputs for the samples in `range`, in order. Throws DataError. Local.
+  Result run(data::Range range);
+
+ private:
+  torch::NoGradGuard no_grad_;
+  ParameterSpace& space_;
+  data::SampleSource& source_;
+  data::Batch batch_;
+  std::vector<std::int64_t> rows_;
+};
+
+}  // namespace lockstep::trainer
