@@ -18,4 +18,7 @@ void fold_partials(std::span<const float* const> partials, std::span<const FoldS
 void fold_partials(std::span<const double* const> partials, std::span<const FoldStep> program,
                    double* out, std::size_t begin, std::size_t end);
 
+/// sum[i] += values[i] for i below count; they do not overlap.
+void add_into(float* sum, const float* values, std::size_t count);
+
 }  // namespace lockstep::comm

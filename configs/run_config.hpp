@@ -265,6 +265,7 @@ void describe(V& v, C& c) {
 struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
+  bool dense_kernels = true;
 
   bool operator==(const ComputeConfig&) const = default;
 };
@@ -277,6 +278,9 @@ void describe(V& v, C& c) {
   v.knob("device", c.device,
          {.effect = "where a rank computes; auto = a GPU when there is one",
           .names = {"auto", "cpu", "cuda"}});
+  v.knob("dense_kernels", c.dense_kernels,
+         {.effect = "mlp with compute.threads 1: Lockstep's own kernels, faster than LibTorch's; "
+                    "the parameters' bits then do not depend on train.micro_batch either"});
 }
 
 struct LaunchConfig {

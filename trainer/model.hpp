@@ -7,6 +7,9 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+#include <vector>
+
 namespace lockstep::trainer {
 
 enum class Phase { kTraining, kEvaluation };
@@ -22,12 +25,24 @@ struct ForwardContext {
   bool training() const { return phase == Phase::kTraining; }
 };
 
+enum class DenseActivation { kRelu, kGelu, kTanh };
+
+/// A model that is nothing but dense layers with one activation between them.
+struct DenseChain {
+  std::vector<torch::nn::Linear> layers;  ///< with bias
+  DenseActivation activation = DenseActivation::kRelu;
+};
+
 class Model : public torch::nn::Module {
  public:
   /// Classification: logits [batch, classes] of inputs [batch, ...] f32.
   /// Regression: predictions shaped like the targets. Tokens: logits [batch, context, vocabulary]
   /// of inputs [batch, context] i64. Local; one sample's output must not depend on rank or time.
   virtual torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) = 0;
+
+  /// What `forward` computes, when it is such a chain over inputs.flatten(1): it is then trained
+  /// without autograd, see DenseGradients.
+  virtual std::optional<DenseChain> dense_chain() const { return std::nullopt; }
 };
 
 /// Inverted dropout (Srivastava et al. 2014) drawn from the micro-batch's own generator.

@@ -1,6 +1,9 @@
 #include "trainer/objective.hpp"
 
+#include <algorithm>
 #include <cmath>
+
+#include "base/error.hpp"
 
 namespace lockstep::trainer {
 namespace {
@@ -21,6 +24,53 @@ torch::Tensor Objective::loss(const torch::Tensor& outputs, const torch::Tensor&
   const auto [logits, labels] = flat_logits(outputs, targets);
   return at::cross_entropy_loss(logits, labels, /*weight=*/{}, at::Reduction::Mean,
                                 /*ignore_index=*/-100, label_smoothing_);
+}
+
+double Objective::differentiate(float* outputs, std::int64_t row, std::int64_t width,
+                                const torch::Tensor& targets) const {
+  const auto wanted = targets.contiguous();
+  const auto samples = wanted.size(0);
+  double loss = 0;
+  if (kind_ == ObjectiveKind::kRegression) {
+    LOCKSTEP_EXPECT(wanted.numel() == samples * width, "targets of another shape than the outputs");
+    const auto* values = wanted.const_data_ptr<float>();
+    const auto slope = static_cast<float>(2.0 / static_cast<double>(width));
+    for (std::int64_t r = 0; r < samples; ++r, outputs += row, values += width) {
+      for (std::int64_t c = 0; c < width; ++c) {
+        const float error = outputs[c] - values[c];
+        loss += static_cast<double>(error) * static_cast<double>(error);
+        outputs[c] = slope * error;
+      }
+    }
+    return loss / static_cast<double>(samples * width);
+  }
+  const auto* classes = wanted.const_data_ptr<std::int64_t>();
+  const double share = label_smoothing_ / static_cast<double>(width);  // of each class
+  for (std::int64_t r = 0; r < samples; ++r, outputs += row) {
+    const auto target = classes[r];
+    if (target < 0 || target >= width) {
+      throw base::DataError("class " + std::to_string(target) + " of a training sample has no " +
+                            "output (the model has " + std::to_string(width) +
+                            "); mend the data or set model.classes");
+    }
+    const float largest = *std::max_element(outputs, outputs + width);
+    double exponentials = 0;
+    double logits = 0;
+    const double target_logit = outputs[target];
+    for (std::int64_t c = 0; c < width; ++c) {
+      logits += outputs[c];
+      outputs[c] = std::exp(outputs[c] - largest);
+      exponentials += outputs[c];
+    }
+    const double log_sum = std::log(exponentials) + largest;
+    loss += log_sum - (1 - label_smoothing_) * target_logit - share * logits;
+    const auto inverse = static_cast<float>(1 / exponentials);
+    for (std::int64_t c = 0; c < width; ++c) {
+      outputs[c] = outputs[c] * inverse - static_cast<float>(share);
+    }
+    outputs[target] -= static_cast<float>(1 - label_smoothing_);
+  }
+  return loss / static_cast<double>(samples);
 }
 
 MetricSums Objective::measure(const torch::Tensor& outputs, const torch::Tensor& targets) const {

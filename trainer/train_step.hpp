@@ -2,7 +2,6 @@
 // One optimizer step, as a story: gradients of my micro-batches, their sum over all ranks, the
 // update of my slice, parameters for everybody. Used by Trainer. One rank, one thread.
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,23 +9,17 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "comm/gradient_exchange.hpp"
 #include "comm/node_memory.hpp"
 #include "comm/node_relay.hpp"
+#include "comm/reduction_tree.hpp"
 #include "comm/topology.hpp"
+#include "trainer/gradient_source.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/optimizer.hpp"
 #include "trainer/parameter_space.hpp"
 #include "trainer/schedule.hpp"
 
 namespace lockstep::trainer {
-
-/// A micro-batch as tensors; they may be views of a buffer that lives until the next one.
-struct MicroBatch {
-  std::int64_t index = 0;  ///< among the step's micro-batches
-  torch::Tensor inputs;    ///< [micro_batch, ...] f32, or i64 for tokens
-  torch::Tensor targets;   ///< [micro_batch] i64, or f32 [micro_batch, ...] for regression
-};
 
 enum class Reduction {
   kInvariant,  ///< one tree over micro-batches: bits do not depend on the rank count
@@ -35,6 +28,8 @@ enum class Reduction {
 
 struct TrainStepOptions {
   std::int64_t micro_batches = 1;  ///< of a global batch
+  std::int64_t micro_batch = 1;    ///< samples of one
+  bool dense_kernels = false;      ///< use DenseGradients where the model is such a chain
   Reduction reduction = Reduction::kInvariant;
   std::uint64_t seed = 1;
   double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip
@@ -48,18 +43,6 @@ struct StepResult {
   double gradient_norm = 0;  ///< before clipping
   double lr = 0;
   int stop_requests = 0;  ///< the most that any rank had seen when it entered the step
-};
-
-/// Where the step's time went on this rank.
-struct StepTimes {
-  std::chrono::nanoseconds data{0}, forward{0}, backward{0}, exchange{0}, optimizer{0};
-};
-
-/// The group that trains together. All three must outlive their users.
-struct RankGroup {
-  comm::Communicator& world;
-  comm::Communicator& node;
-  const comm::Topology& topology;
 };
 
 class TrainStep {
@@ -97,9 +80,6 @@ class TrainStep {
     std::span<std::byte> square_bytes;  // block_squares alone
   };
 
-  void compute_gradients(std::int64_t step, const std::function<MicroBatch()>& next, Table& table);
-  void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
-                       Contribution contribution, Table& table);
   void update(std::int64_t step, double lr, Table& table);
   void update_range(std::int64_t step, double lr, float scale, FlatRange range,
                     const float* gradients);
@@ -108,7 +88,6 @@ class TrainStep {
 
   RankGroup group_;
   TrainStepOptions options_;
-  Objective objective_;
   Optimizer optimizer_;
   comm::NodeRelay relay_;
   comm::LeafRange range_;  // of this rank's micro-batches
@@ -116,14 +95,12 @@ class TrainStep {
   std::vector<FlatRange> shares_;  // block indices, one a rank
   std::vector<comm::ByteRange> losses_of_rank_, stops_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
-  std::unique_ptr<comm::GradientExchange> exchange_;
   std::unique_ptr<ParameterSpace> space_;
-  std::vector<std::vector<float>> fold_buffers_;  // deeper levels of the fold in this rank
-  std::vector<float> summed_;                     // own slice, when clipping needs it twice
-  std::vector<float*> states_;                    // element 0 of each flat state buffer
+  std::unique_ptr<GradientSource> gradients_;
+  std::vector<float> summed_;   // own slice, when clipping needs it twice
+  std::vector<float*> states_;  // element 0 of each flat state buffer
   std::byte* tables_ = nullptr;
   std::size_t table_bytes_ = 0;
-  at::Generator generator_;
   StepTimes times_;
 };
 

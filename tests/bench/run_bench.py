@@ -31,6 +31,7 @@ QUIET_SHARE = 0.10  # of all cores, used by others
 CONTROL_LOW, CONTROL_HIGH = 0.93, 1.07
 
 IMAGES = ["classification", "--shape", "1,28,28", "--classes", "10", "--rows", "8192"]
+VECTORS = ["classification", "--shape", "64", "--classes", "10", "--rows", "8192"]
 COLOURS = ["classification", "--shape", "3,32,32", "--classes", "10", "--rows", "2048"]
 TEXT = ["tokens", "--rows", "500000"]
 ADAMW = "{name: adamw, lr: 1e-3, weight_decay: 0.01}"
@@ -38,8 +39,13 @@ SGD = "{name: sgd, lr: 0.05, momentum: 0.9}"
 
 # batch: samples a rank and step.
 MODELS = {
+    "tiny": dict(what="MLP 64-64-10, SGD with momentum", batch=32, steps=4000, warmup=400,
+                 data=VECTORS, model="{name: mlp, hidden: [64]}", optimizer=SGD),
     "mlp": dict(what="MLP 784-512-512-10, AdamW", batch=64, steps=400, warmup=40, data=IMAGES,
                 model="{name: mlp, hidden: [512, 512]}", optimizer=ADAMW),
+    "wide": dict(what="MLP 784-4096-4096-1216-10 (25M parameters), AdamW", batch=32, steps=40,
+                 warmup=5, data=IMAGES, model="{name: mlp, hidden: [4096, 4096, 1216]}",
+                 optimizer=ADAMW),
     "cnn": dict(what="CNN 28x28 conv32-conv64-fc128-10, AdamW", batch=64, steps=60, warmup=6,
                 data=IMAGES, model="{name: cnn, channels: [32, 64], hidden: 128}",
                 optimizer=ADAMW),

@@ -156,7 +156,7 @@ TEST(ConfigHash, ChangesWithEachKnobThatMayChangeTheResult) {
 // that changes results is added, this value changes, and that is right.
 TEST(ConfigHash, IsStable) {
   EXPECT_EQ(config_hash(read_small({}).config),
-            "bc59d79dccc4cf591d5b07007fd0d00359b9f2cb1bbc397d3dffc33bae10dd73");
+            "8a22875b619ddac8ed6d6e8835edcc0fc4f4e3aed5e88b3571be070eef651e3b");
 }
 
 }  // namespace

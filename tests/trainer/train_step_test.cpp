@@ -22,11 +22,12 @@ struct Setting {
   ObjectiveKind objective = ObjectiveKind::kClassification;
   TrainStepOptions step;
   std::int64_t steps = 4;
+  std::int64_t joined = 1;  ///< drawn micro-batches that make one
 };
 
-MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
-  auto generator = at::detail::createCPUGenerator(
-      static_cast<std::uint64_t>(step * setting.step.micro_batches + index + 1));
+MicroBatch drawn(const Setting& setting, std::int64_t step, std::int64_t index) {
+  auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(
+      step * setting.step.micro_batches * setting.joined + index + 1));
   auto sizes = setting.shapes.input_shape;
   sizes.insert(sizes.begin(), kMicroBatchSamples);
   if (setting.shapes.tokens) {
@@ -35,8 +36,20 @@ MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t i
     return {index, tokens, tokens.roll(1, 1)};
   }
   return {index, torch::randn(sizes, generator),
-          torch::randint(0, setting.shapes.outputs, {kMicroBatchSamples}, generator,
-                         at::TensorOptions(at::kLong))};
+          setting.objective == ObjectiveKind::kRegression
+              ? torch::randn({kMicroBatchSamples, setting.shapes.outputs}, generator)
+              : torch::randint(0, setting.shapes.outputs, {kMicroBatchSamples}, generator,
+                               at::TensorOptions(at::kLong))};
+}
+
+MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
+  std::vector<torch::Tensor> inputs, targets;
+  for (std::int64_t i = 0; i < setting.joined; ++i) {
+    const auto part = drawn(setting, step, index * setting.joined + i);
+    inputs.push_back(part.inputs);
+    targets.push_back(part.targets);
+  }
+  return {index, torch::cat(inputs), torch::cat(targets)};
 }
 
 struct Outcome {
@@ -127,6 +140,7 @@ Setting mlp_setting(std::int64_t micro_batches) {
   setting.model.hidden = {40, 30};
   setting.shapes = {.input_shape = {20}, .outputs = 7, .tokens = false};
   setting.step.micro_batches = micro_batches;
+  setting.step.micro_batch = kMicroBatchSamples;
   setting.step.schedule = {.kind = ScheduleKind::kCosine, .base_lr = 0.01, .total_steps = 4};
   return setting;
 }
@@ -145,6 +159,69 @@ TEST(TrainStep, GivesTheSameBitsWithClippingAndMomentum) {
   setting.step.clip_norm = 0.05;
   setting.step.optimizer = {.kind = OptimizerKind::kSgd, .momentum = 0.9, .weight_decay = 0.01};
   expect_same_bits(setting, {2, 3, 5});
+}
+
+/// An mlp that is trained without autograd; widths that no tile divides.
+Setting dense_setting(std::int64_t micro_batches) {
+  auto setting = mlp_setting(micro_batches);
+  setting.step.dense_kernels = true;
+  setting.model.hidden = {43, 130};
+  setting.shapes.input_shape = {3, 7};
+  return setting;
+}
+
+TEST(TrainStep, GivesTheSameBitsForDenseChainsWithEachActivation) {
+  for (const auto* activation : {"relu", "gelu", "tanh"}) {
+    auto setting = dense_setting(6);
+    setting.model.activation = activation;
+    SCOPED_TRACE(activation);
+    expect_same_bits(setting, {2, 3, 4, 5});
+  }
+}
+
+TEST(TrainStep, GivesTheSameBitsForDenseChainsWithClippingAndRegression) {
+  auto setting = dense_setting(8);
+  setting.step.clip_norm = 0.05;
+  setting.step.optimizer = {.kind = OptimizerKind::kSgd, .momentum = 0.9, .weight_decay = 0.01};
+  setting.objective = ObjectiveKind::kRegression;
+  expect_same_bits(setting, {2, 3, 8});
+}
+
+TEST(TrainStep, ADenseChainLearnsTheSameHoweverItsBatchIsCut) {
+  // The samples of a step are those of its micro-batches in order, so one cut can be another's.
+  auto fine = dense_setting(8), coarse = dense_setting(2);
+  coarse.step.micro_batch = 4 * kMicroBatchSamples;
+  coarse.joined = 4;
+  EXPECT_EQ(train(fine, 3).digest, train(coarse, 2).digest);
+}
+
+TEST(TrainStep, TrainsADenseChainAsAutogradDoes) {
+  for (const auto objective : {ObjectiveKind::kClassification, ObjectiveKind::kRegression}) {
+    for (const auto* activation : {"relu", "gelu", "tanh"}) {
+      auto setting = dense_setting(4);
+      setting.objective = objective;
+      setting.model.activation = activation;
+      setting.steps = 20;
+      const auto dense = train(setting, 2);
+      setting.step.dense_kernels = false;
+      const auto autograd = train(setting, 2);
+      SCOPED_TRACE(activation);
+
+      EXPECT_NE(dense.digest, autograd.digest) << "the kernels were not used";
+      EXPECT_NEAR(dense.loss, autograd.loss, 1e-4);
+      EXPECT_NEAR(dense.norm, autograd.norm, 1e-3 * autograd.norm);
+    }
+  }
+}
+
+TEST(TrainStep, ADenseChainOfManyParametersCrossesPanelsAndRowsAlike) {
+  auto setting = dense_setting(3);
+  setting.model.hidden = {700, 331};  // 15k, 232k and 2k elements
+  setting.steps = 2;
+  expect_same_bits(setting, {2, 3});
+  const auto dense = train(setting, 2);
+  setting.step.dense_kernels = false;
+  EXPECT_NEAR(dense.norm, train(setting, 2).norm, 1e-4);
 }
 
 TEST(TrainStep, GivesTheSameBitsWithBatchNorm) {

@@ -8,14 +8,21 @@
 namespace lockstep::trainer::models {
 namespace {
 
-using Activation = torch::Tensor (*)(const torch::Tensor&);
-
-Activation activation_of(const std::string& name) {
-  if (name == "relu") return [](const torch::Tensor& x) { return torch::relu(x); };
-  if (name == "gelu") return [](const torch::Tensor& x) { return torch::gelu(x); };
-  if (name == "tanh") return [](const torch::Tensor& x) { return torch::tanh(x); };
+DenseActivation activation_of(const std::string& name) {
+  if (name == "relu") return DenseActivation::kRelu;
+  if (name == "gelu") return DenseActivation::kGelu;
+  if (name == "tanh") return DenseActivation::kTanh;
   throw base::ConfigError("activation " + base::quote(name) +
                           " is unknown (relu, gelu and tanh exist); set model.activation");
+}
+
+torch::Tensor activate(DenseActivation activation, const torch::Tensor& x) {
+  switch (activation) {
+    case DenseActivation::kRelu: return torch::relu(x);
+    case DenseActivation::kGelu: return torch::gelu(x);
+    case DenseActivation::kTanh: return torch::tanh(x);
+  }
+  throw base::InternalError("activation out of range; report this bug");
 }
 
 /// Dense layers with one activation between them.
@@ -39,13 +46,17 @@ class Mlp final : public Model {
     auto x = inputs.flatten(1);
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       x = layers_[i]->forward(x);
-      if (i + 1 < layers_.size()) x = activation_(x);
+      if (i + 1 < layers_.size()) x = activate(activation_, x);
     }
     return x;
   }
 
+  std::optional<DenseChain> dense_chain() const override {
+    return DenseChain{.layers = layers_, .activation = activation_};
+  }
+
  private:
-  Activation activation_;
+  DenseActivation activation_;
   std::vector<torch::nn::Linear> layers_;
 };
 

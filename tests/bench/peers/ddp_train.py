@@ -22,9 +22,11 @@ import torch.nn.functional as F
 
 
 class Mlp(nn.Sequential):
-    def __init__(self):
-        super().__init__(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512),
-                         nn.ReLU(), nn.Linear(512, 10))
+    def __init__(self, *widths):
+        layers = [nn.Flatten()]
+        for width, following in zip(widths, widths[1:]):
+            layers += [nn.Linear(width, following), nn.ReLU()]
+        super().__init__(*layers[:-1])
 
 
 class Cnn(nn.Module):
@@ -109,7 +111,9 @@ class Gpt(nn.Module):
 
 
 CONTEXT = 128
-MODELS = {"mlp": Mlp, "cnn": Cnn, "resnet18": ResNet18, "gpt": Gpt}
+MODELS = {"tiny": lambda: Mlp(64, 64, 10), "mlp": lambda: Mlp(784, 512, 512, 10),
+          "wide": lambda: Mlp(784, 4096, 4096, 1216, 10), "cnn": Cnn, "resnet18": ResNet18,
+          "gpt": Gpt}
 
 
 class Batches:
@@ -132,11 +136,13 @@ class Batches:
             places = rows[:, None] * CONTEXT + torch.arange(CONTEXT + 1)
             window = self.stream[places].long()
             return window[:, :-1].contiguous(), window[:, 1:].contiguous()
-        return self.inputs[rows].float().div_(255), self.targets[rows]
+        inputs = self.inputs[rows]
+        return inputs if inputs.is_floating_point() else inputs.float().div_(255), \
+            self.targets[rows]
 
 
 def make_optimizer(model, parameters):
-    if model == "resnet18":
+    if model in ("tiny", "resnet18"):
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, fused=True)
     return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01, fused=True)
 

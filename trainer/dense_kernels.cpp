@@ -1,0 +1,65 @@
+#include "trainer/dense_kernels.hpp"
+
+#include "base/error.hpp"
+
+// Every a * b + c below is one fused operation (this file is compiled with -ffp-contract=fast), so
+// both builds of the code give the same bits.
+namespace lockstep::trainer {
+namespace {
+
+constexpr long kStretch = 256;  // steps that a tile of the right factor spans: it stays in the cache
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+
+// 32 vector registers of 16 floats.
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+namespace v4 {
+constexpr int kLanes = 16, kRows = 6, kVectors = 4;
+#include "trainer/dense_kernels_code.hpp"
+}  // namespace v4
+#pragma GCC pop_options
+
+// 16 vector registers of 8 floats.
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+namespace v3 {
+constexpr int kLanes = 8, kRows = 6, kVectors = 2;
+#include "trainer/dense_kernels_code.hpp"
+}  // namespace v3
+#pragma GCC pop_options
+
+#endif
+
+enum class Level { kNone, kV3, kV4 };
+
+Level detect() {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("x86-64-v4") != 0) return Level::kV4;
+  if (__builtin_cpu_supports("x86-64-v3") != 0) return Level::kV3;
+#endif
+  return Level::kNone;
+}
+
+const Level level = detect();
+
+}  // namespace
+
+bool dense_kernels_available() { return level != Level::kNone; }
+
+void dense_forward(const DenseForward& call) {
+  LOCKSTEP_EXPECT(dense_kernels_available(), "dense kernels on a processor without them");
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  level == Level::kV4 ? v4::forward(call) : v3::forward(call);
+#endif
+}
+
+void outer_sum(const OuterSum& call) {
+  LOCKSTEP_EXPECT(dense_kernels_available(), "dense kernels on a processor without them");
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  level == Level::kV4 ? v4::outer(call) : v3::outer(call);
+#endif
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,74 @@
+#pragma once
+// Where a step's gradient comes from: each rank computes its micro-batches, all ranks meet, each
+// asks for the total over all micro-batches of its own slice. Used by TrainStep; implemented by
+// AutogradGradients (any model) and DenseGradients (chains of dense layers). One rank, one thread.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+
+#include "comm/communicator.hpp"
+#include "comm/node_barrier.hpp"
+#include "comm/topology.hpp"
+#include "trainer/model.hpp"
+
+namespace lockstep::trainer {
+
+/// A micro-batch as tensors; they may be views of a buffer that lives until the next one.
+struct MicroBatch {
+  std::int64_t index = 0;  ///< among the step's micro-batches
+  torch::Tensor inputs;    ///< [micro_batch, ...] f32, or i64 for tokens
+  torch::Tensor targets;   ///< [micro_batch] i64, or f32 [micro_batch, ...] for regression
+};
+
+/// Where the step's time went on this rank.
+struct StepTimes {
+  std::chrono::nanoseconds data{0}, forward{0}, backward{0}, exchange{0}, optimizer{0};
+};
+
+/// Adds the time since the last lap to one of the counters.
+class Laps {
+ public:
+  void add_to(std::chrono::nanoseconds& counter) {
+    const auto now = std::chrono::steady_clock::now();
+    counter += now - last_;
+    last_ = now;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// The group that trains together. All three must outlive their users.
+struct RankGroup {
+  comm::Communicator& world;
+  comm::Communicator& node;
+  const comm::Topology& topology;
+};
+
+class GradientSource {
+ public:
+  virtual ~GradientSource() = default;
+
+  /// Computes this rank's micro-batches of optimizer step `step`, given in order by `next`;
+  /// losses[index] becomes the mean loss of each. Adds to times' forward, backward and exchange.
+  virtual void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
+                       StepTimes& times) = 0;
+  /// Makes every rank's part available to the owners of slices. Collective.
+  virtual void exchange() = 0;
+  /// What the sums below are divided by to be the gradient of the mean loss.
+  virtual std::int64_t divisor() const = 0;
+  /// The sum over the global batch of elements [begin, end) of the flat gradient, which lie in
+  /// this rank's slice: in `room` ([end - begin] f32) or in memory of its own that lives until the
+  /// next call. Calls go from the slice's begin to its end. Local.
+  virtual const float* sum(std::int64_t begin, std::int64_t end, float* room) = 0;
+  /// Time that `sum` spent on what is part of the backward pass, since the last call.
+  virtual std::chrono::nanoseconds take_backward_time() { return {}; }
+  /// No rank needs another's part of this step any more, and whatever was written into node
+  /// memory meanwhile is visible on the node. Collective over the node.
+  virtual void finish() = 0;
+  /// Of all ranks on the node.
+  virtual comm::NodeBarrier& barrier() = 0;
+};
+
+}  // namespace lockstep::trainer
