@@ -279,8 +279,8 @@ void describe(V& v, C& c) {
          {.effect = "where a rank computes; auto = a GPU when there is one",
           .names = {"auto", "cpu", "cuda"}});
   v.knob("dense_kernels", c.dense_kernels,
-         {.effect = "mlp with compute.threads 1: Lockstep's own kernels, faster than LibTorch's; "
-                    "the parameters' bits then do not depend on train.micro_batch either"});
+         {.effect = "with compute.threads 1: Lockstep's own kernels for dense layers, faster than "
+                    "LibTorch's; an mlp's parameters then do not depend on train.micro_batch"});
 }
 
 struct LaunchConfig {

@@ -33,7 +33,7 @@ std::int64_t DensePlan::record_floats() const {
 std::optional<DensePlan> plan_dense(const Model& model, const ParameterLayout& layout,
                                     std::int64_t global_batch) {
   const auto chain = model.dense_chain();
-  if (!chain || !dense_kernels_available()) return std::nullopt;
+  if (!chain) return std::nullopt;
   // Each parameter is one layer's weight or bias, and there are no buffers beside them.
   if (layout.parameters.size() != 2 * chain->layers.size() || layout.buffer_count > 0 ||
       !layout.constants.empty() || !layout.counters.empty()) {

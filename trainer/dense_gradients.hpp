@@ -44,9 +44,8 @@ struct DensePlan {
   std::int64_t record_floats() const;
 };
 
-/// The plan for a model that consists of a chain of dense layers and nothing else, when this
-/// processor has the kernels and the records of `global_batch` samples take no more memory than
-/// gradients would (or little). A pure function of its arguments and the kind of CPU.
+/// The plan for a model that consists of a chain of dense layers and nothing else, when the records
+/// of `global_batch` samples take no more memory than gradients would, or little.
 std::optional<DensePlan> plan_dense(const Model& model, const ParameterLayout& layout,
                                     std::int64_t global_batch);
 

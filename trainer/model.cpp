@@ -1,13 +1,24 @@
 #include "trainer/model.hpp"
 
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <mutex>
+
+#include "trainer/dropout_mask.hpp"
+
 namespace lockstep::trainer {
 
 torch::Tensor dropout(const torch::Tensor& inputs, double probability,
                       const ForwardContext& context) {
   if (!context.training() || probability == 0) return inputs;
-  const auto mask = torch::empty_like(inputs, inputs.options().requires_grad(false))
-                        .bernoulli_(1 - probability, context.generator)
-                        .div_(1 - probability);
+  // One number of the micro-batch's stream keys all elements.
+  auto* stream = at::check_generator<at::CPUGeneratorImpl>(context.generator);
+  const auto key = [&] {
+    const std::lock_guard lock(stream->mutex_);
+    return stream->random64();
+  }();
+  const auto mask = at::empty(inputs.sizes(), inputs.options().requires_grad(false));
+  fill_dropout_mask(mask.mutable_data_ptr<float>(), mask.numel(), probability, key);
   return inputs * mask;
 }
 

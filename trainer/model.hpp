@@ -21,6 +21,7 @@ struct ForwardContext {
   /// is the same wherever the micro-batch is computed. torch's default generator carries the same
   /// seed, for modules that take none; on threads of one process that one is not reproducible.
   at::Generator generator;
+  bool dense_kernels = false;  ///< `dense` (dense_layer.hpp) uses Lockstep's kernels
 
   bool training() const { return phase == Phase::kTraining; }
 };

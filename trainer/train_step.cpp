@@ -89,12 +89,15 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   space_ = std::make_unique<ParameterSpace>(
       std::move(model), layout, state,
       topology.local_rank == 0 ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory);
-  std::optional<DensePlan> dense;
   if (options_.dense_kernels) {
     comm::require_agreement(group_.world, "vector instructions of the processor",
                             dense_kernels_available() ? "x86-64-v3" : "none");
-    dense = plan_dense(space_->model(), layout, options_.micro_batches * options_.micro_batch);
+    options_.dense_kernels = dense_kernels_available();
   }
+  auto dense = options_.dense_kernels
+                   ? plan_dense(space_->model(), layout,
+                                options_.micro_batches * options_.micro_batch)
+                   : std::nullopt;
   if (dense) {
     gradients_ = std::make_unique<DenseGradients>(
         group_, *space_, std::move(*dense), objective,
@@ -102,8 +105,11 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   } else {
     gradients_ = std::make_unique<AutogradGradients>(
         group_, *space_, objective,
-        AutogradOptions{options_.seed, options_.reduction == Reduction::kFast,
-                        micro_batches_of_rank, slice_of_rank});
+        AutogradOptions{.seed = options_.seed,
+                        .dense_kernels = options_.dense_kernels,
+                        .fold_in_turn = options_.reduction == Reduction::kFast,
+                        .micro_batches_of_rank = micro_batches_of_rank,
+                        .slice_of_rank = slice_of_rank});
   }
   if (options_.clip_norm > 0) {
     summed_.resize(static_cast<std::size_t>(elements(blocks_, own_blocks()).count()));

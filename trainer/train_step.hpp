@@ -29,7 +29,7 @@ enum class Reduction {
 struct TrainStepOptions {
   std::int64_t micro_batches = 1;  ///< of a global batch
   std::int64_t micro_batch = 1;    ///< samples of one
-  bool dense_kernels = false;      ///< use DenseGradients where the model is such a chain
+  bool dense_kernels = false;      ///< Lockstep's matrix products where the processor has them
   Reduction reduction = Reduction::kInvariant;
   std::uint64_t seed = 1;
   double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip

@@ -248,6 +248,10 @@ TEST(TrainStep, GivesTheSameBitsForAGptWithDropoutAndTiedWeights) {
   setting.objective = ObjectiveKind::kTokens;
   setting.step.micro_batches = 6;
   expect_same_bits(setting, {2, 4});
+  const auto library = train(setting, 2);
+  setting.step.dense_kernels = true;
+  expect_same_bits(setting, {2, 4});
+  EXPECT_NEAR(train(setting, 2).norm, library.norm, 1e-3 * library.norm);
 }
 
 TEST(TrainStep, ClippingLimitsTheUpdate) {

@@ -1,4 +1,5 @@
 #include "trainer/model.hpp"
+#include "trainer/dense_layer.hpp"
 #include "trainer/models/images.hpp"
 #include "trainer/models/models.hpp"
 
@@ -26,15 +27,15 @@ class Cnn final : public Model {
     head_ = register_module("head", torch::nn::Linear(hidden, shapes.outputs));
   }
 
-  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext&) override {
+  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) override {
     auto x = as_images(inputs, image_);
     for (auto& convolution : convolutions_) {
       // Pooling first gives the same numbers as ReLU first (both are monotonic), on a quarter of
       // the elements.
       x = torch::relu(torch::max_pool2d(convolution->forward(x), 2));
     }
-    x = torch::relu(dense_->forward(x.flatten(1)));
-    return head_->forward(x);
+    x = torch::relu(dense(x.flatten(1), dense_, context));
+    return dense(x, head_, context);
   }
 
  private:

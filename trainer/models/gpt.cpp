@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "trainer/dense_layer.hpp"
 #include "trainer/model.hpp"
 #include "trainer/models/models.hpp"
 
@@ -24,19 +25,19 @@ class Block final : public torch::nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) {
-    auto x = inputs + dropout(attention(norm1_->forward(inputs)), dropout_, context);
-    const auto hidden = torch::gelu(up_->forward(norm2_->forward(x)), "tanh");
-    return x + dropout(down_->forward(hidden), dropout_, context);
+    auto x = inputs + dropout(attention(norm1_->forward(inputs), context), dropout_, context);
+    const auto hidden = torch::gelu(dense(norm2_->forward(x), up_, context), "tanh");
+    return x + dropout(dense(hidden, down_, context), dropout_, context);
   }
 
  private:
-  torch::Tensor attention(const torch::Tensor& x) {
-    const auto batch = x.size(0), context = x.size(1), width = x.size(2);
+  torch::Tensor attention(const torch::Tensor& x, const ForwardContext& context) {
+    const auto batch = x.size(0), length = x.size(1), width = x.size(2);
     const auto parts =
-        qkv_->forward(x).view({batch, context, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
+        dense(x, qkv_, context).view({batch, length, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
     const auto mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {},
                                                         /*dropout_p=*/0.0, /*is_causal=*/true);
-    return attention_out_->forward(mixed.transpose(1, 2).reshape({batch, context, width}));
+    return dense(mixed.transpose(1, 2).reshape({batch, length, width}), attention_out_, context);
   }
 
   std::int64_t heads_;
@@ -74,7 +75,7 @@ class Gpt final : public Model {
     auto x = dropout(tokens_->forward(inputs) + positions_->forward(positions), dropout_, context);
     for (auto& block : blocks_) x = block->forward(x, context);
     x = norm_->forward(x);
-    return tied_ ? at::linear(x, tokens_->weight) : head_->forward(x);
+    return dense(x, tied_ ? tokens_->weight : head_->weight, {}, context);
   }
 
  private:

@@ -24,7 +24,10 @@ ImageShape image_shape(const std::string& model, const ModelShapes& shapes, std:
 }
 
 torch::Tensor as_images(const torch::Tensor& inputs, const ImageShape& shape) {
-  return inputs.view({inputs.size(0), shape.channels, shape.height, shape.width});
+  const auto images = inputs.view({inputs.size(0), shape.channels, shape.height, shape.width});
+  if (shape.channels > 1) return images.contiguous(at::MemoryFormat::ChannelsLast);
+  // With one channel both orders are the same memory; only the strides tell which one is meant.
+  return images.as_strided(images.sizes(), {shape.height * shape.width, 1, shape.width, 1});
 }
 
 }  // namespace lockstep::trainer::models

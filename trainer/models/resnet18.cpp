@@ -1,4 +1,5 @@
 #include "trainer/model.hpp"
+#include "trainer/dense_layer.hpp"
 #include "trainer/models/images.hpp"
 #include "trainer/models/models.hpp"
 
@@ -64,10 +65,10 @@ class ResNet18 final : public Model {
     head_ = register_module("head", torch::nn::Linear(in, shapes.outputs));
   }
 
-  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext&) override {
+  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) override {
     auto x = torch::relu(stem_norm_->forward(stem_->forward(as_images(inputs, image_))));
     for (auto& block : blocks_) x = block->forward(x);
-    return head_->forward(x.mean({2, 3}));
+    return dense(x.mean({2, 3}), head_, context);
   }
 
  private:
