@@ -2,7 +2,6 @@
 
 #include <bit>
 #include <charconv>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -17,9 +16,9 @@ namespace {
 const std::string kFirstHash(64, '0');
 
 std::string bits_of(double value) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx",
-                static_cast<unsigned long long>(std::bit_cast<std::uint64_t>(value)));
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  std::string text(16, '0');
+  for (std::size_t i = 0; i < 16; ++i) text[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];
   return text;
 }
 
@@ -35,20 +34,19 @@ double from_bits(const std::string& text) {
 
 std::string line_of(const LedgerEntry& entry, const std::string& previous) {
   // The numbers are for people (JSON has no NaN); the bits are what counts.
-  nlohmann::ordered_json json;
-  json["step"] = entry.step;
-  json["epoch"] = entry.epoch;
-  json["samples"] = entry.samples;
-  json["loss"] = entry.loss;
-  json["loss_bits"] = bits_of(entry.loss);
-  json["gradient_norm"] = entry.gradient_norm;
-  json["gradient_norm_bits"] = bits_of(entry.gradient_norm);
-  json["lr"] = entry.lr;
-  json["lr_bits"] = bits_of(entry.lr);
-  json["world_size"] = entry.world_size;
-  if (!entry.state_digest.empty()) json["state_digest"] = entry.state_digest;
-  json["prev"] = previous;
-  return json.dump();
+  JsonLine line;
+  line.add("step", entry.step)
+      .add("epoch", entry.epoch)
+      .add("samples", entry.samples)
+      .add("loss", entry.loss)
+      .add("loss_bits", bits_of(entry.loss))
+      .add("gradient_norm", entry.gradient_norm)
+      .add("gradient_norm_bits", bits_of(entry.gradient_norm))
+      .add("lr", entry.lr)
+      .add("lr_bits", bits_of(entry.lr))
+      .add("world_size", std::int64_t{entry.world_size});
+  if (!entry.state_digest.empty()) line.add("state_digest", entry.state_digest);
+  return line.add("prev", previous).finish();
 }
 
 LedgerEntry entry_of(const nlohmann::json& json) {

@@ -98,6 +98,7 @@ std::string to_json(const RunRecord& record) {
   json["state_digest"] = record.state_digest;
   json["metrics"] = record.metrics;
   json["restarts"] = record.restarts;
+  if (record.step_anatomy.steps > 0) json["step_anatomy"] = to_json(record.step_anatomy);
   return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -144,6 +145,9 @@ RunRecord parse_run_record(const std::string& text, const std::string& path) {
           value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
     }
     record.restarts = json.at("restarts");
+    if (const auto anatomy = json.find("step_anatomy"); anatomy != json.end()) {
+      record.step_anatomy = parse_step_anatomy(*anatomy);
+    }
   } catch (const nlohmann::json::exception& error) {
     throw base::CheckpointError("run record " + base::quote(path) + " does not parse (" +
                                 error.what() + "); restore it from a copy");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/file_system.hpp"
+#include "checkpoints/step_anatomy.hpp"
 
 namespace lockstep::checkpoints {
 
@@ -49,6 +50,7 @@ struct RunRecord {
   std::string state_digest;
   std::map<std::string, double> metrics;
   int restarts = 0;
+  StepAnatomy step_anatomy{};  ///< since the newest start
 };
 
 std::string to_json(const RunRecord& record);

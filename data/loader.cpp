@@ -1,5 +1,6 @@
 #include "data/loader.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -12,6 +13,21 @@
 #include "base/text.hpp"
 
 namespace lockstep::data {
+namespace {
+
+/// Small batches are read ahead by the dozen: handing each one over alone costs more than reading
+/// it, since the reader has to be woken, often on the very core that waits.
+constexpr std::size_t kSmallAheadBytes = 1 << 20;
+constexpr std::int64_t kSmallAheadBatches = 64;
+
+std::size_t bytes_of(const Batch& batch) {
+  return batch.inputs.size() * sizeof(batch.inputs[0]) +
+         batch.values.size() * sizeof(batch.values[0]) +
+         batch.classes.size() * sizeof(batch.classes[0]) +
+         batch.tokens.size() * sizeof(batch.tokens[0]);
+}
+
+}  // namespace
 
 struct Loader::State {
   State(ReadSamples read_samples, std::string data_name, const LoaderPlan& loader_plan,
@@ -25,6 +41,7 @@ struct Loader::State {
       throw base::ConfigError("queue depth " + std::to_string(options.depth) +
                               " is impossible; set data.queue_depth to 1 or more");
     }
+    capacity = options.depth;
     remaining = (plan.last_step - plan.first_step) * (plan.micro_end - plan.micro_begin);
     thread = std::thread([this] { run(); });
   }
@@ -34,7 +51,7 @@ struct Loader::State {
       const std::lock_guard lock(mutex);
       stopping = true;
     }
-    changed.notify_all();
+    room.notify_one();
     thread.join();
   }
 
@@ -56,15 +73,18 @@ struct Loader::State {
       const std::lock_guard lock(mutex);
       failure = std::current_exception();
     }
-    changed.notify_all();
+    came.notify_one();
   }
 
-  /// Waits for room in the queue; nothing when the loader is to stop.
+  /// Waits for room in the queue; nothing when the loader is to stop. A full queue is filled again
+  /// once it is half empty.
   std::optional<Batch> take_buffers() {
     std::unique_lock lock(mutex);
-    changed.wait(lock, [this] {
-      return stopping || static_cast<std::int64_t>(queue.size()) < options.depth;
-    });
+    if (ahead() >= capacity) {
+      reader_waits = true;
+      room.wait(lock, [this] { return stopping || ahead() <= capacity / 2; });
+      reader_waits = false;
+    }
     if (stopping) return std::nullopt;
     if (spare.empty()) return Batch{};
     auto batch = std::move(spare.back());
@@ -73,20 +93,29 @@ struct Loader::State {
   }
 
   void put(Batch&& batch) {
+    bool wake = false;
     {
       const std::lock_guard lock(mutex);
+      const auto fitting = kSmallAheadBytes / std::max<std::size_t>(bytes_of(batch), 1);
+      capacity = std::max(options.depth,
+                          std::min(kSmallAheadBatches, static_cast<std::int64_t>(fitting)));
       queue.push_back(std::move(batch));
+      wake = trainer_waits;
     }
-    changed.notify_all();
+    if (wake) came.notify_one();
   }
+
+  std::int64_t ahead() const { return static_cast<std::int64_t>(queue.size()); }
 
   Batch next() {
     std::unique_lock lock(mutex);
     LOCKSTEP_EXPECT(remaining > 0, "the loader of " + base::quote(name) +
                                        " was asked for more than its plan holds");
-    const bool came =
-        changed.wait_for(lock, options.deadline, [this] { return !queue.empty() || failure; });
-    if (!came) {
+    trainer_waits = true;
+    const bool arrived =
+        came.wait_for(lock, options.deadline, [this] { return !queue.empty() || failure; });
+    trainer_waits = false;
+    if (!arrived) {
       const auto per_step = plan.micro_end - plan.micro_begin;
       const auto step = plan.last_step - 1 - (remaining - 1) / per_step;
       throw base::TimeoutError("no samples came from " + base::quote(name) + " for step " +
@@ -99,14 +128,15 @@ struct Loader::State {
     auto batch = std::move(queue.front());
     queue.pop_front();
     --remaining;
+    const bool wake = reader_waits && ahead() <= capacity / 2;
     lock.unlock();
-    changed.notify_all();
+    if (wake) room.notify_one();
     return batch;
   }
 
   void recycle(Batch&& batch) {
     const std::lock_guard lock(mutex);
-    if (static_cast<std::int64_t>(spare.size()) < options.depth + 1) {
+    if (static_cast<std::int64_t>(spare.size()) < capacity + 1) {
       spare.push_back(std::move(batch));
     }
   }
@@ -118,12 +148,13 @@ struct Loader::State {
   std::vector<std::int64_t> rows;  ///< of the background thread
 
   std::mutex mutex;
-  std::condition_variable changed;
+  std::condition_variable room, came;  ///< for the reader, for who calls next
   std::deque<Batch> queue;
   std::vector<Batch> spare;
   std::exception_ptr failure;
   std::int64_t remaining = 0;
-  bool stopping = false;
+  std::int64_t capacity = 0;  ///< batches in the queue
+  bool stopping = false, reader_waits = false, trainer_waits = false;
 
   std::thread thread;
 };

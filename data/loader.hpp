@@ -1,7 +1,7 @@
 #pragma once
 // Reads a rank's micro-batches ahead of the training step on one background thread.
 // `next` and `recycle` are called by one thread. The loader's thread is the only user of the source
-// while the loader lives. Memory: at most depth + 2 batches.
+// while the loader lives. Memory: at most depth + 2 batches, or 64 where these are below 1 MiB.
 
 #include <chrono>
 #include <cstdint>

@@ -26,6 +26,23 @@ std::string metrics_text(const checkpoints::RunRecord& record) {
   return base::joined(parts, "  ");
 }
 
+double median_step(const checkpoints::StepAnatomy& anatomy) {
+  double seconds = 0;
+  for (const auto& phase : anatomy.phases) seconds += phase.median;
+  return seconds;
+}
+
+/// `2.48 ms: data 1%, forward 41%, ...` of the median rank.
+std::string step_text(const checkpoints::StepAnatomy& anatomy) {
+  const double step = median_step(anatomy);
+  if (anatomy.steps == 0 || step <= 0) return {};
+  std::vector<std::string> parts;
+  for (const auto& phase : anatomy.phases) {
+    parts.push_back(fmt::format("{} {:.0f}%", phase.name, 100 * phase.median / step));
+  }
+  return fmt::format("{:.4g} ms: ", step * 1e3) + base::joined(parts);
+}
+
 std::string ranks_text(const checkpoints::RunRecord& record) {
   if (record.world_sizes.empty()) return {};
   std::vector<std::string> sizes;
@@ -60,6 +77,12 @@ std::string reference_to(const std::string& run_path) {
   return run_path;
 }
 
+std::string straggler_text(const checkpoints::StepAnatomy& anatomy) {
+  if (anatomy.straggler < 0) return {};
+  return fmt::format("rank {} on host {}: {:.0f}% more work time than the others",
+                     anatomy.straggler, anatomy.straggler_host, 100 * anatomy.straggler_excess);
+}
+
 std::string format_metric(double value) { return fmt::format("{:.4g}", value); }
 
 std::string end_card(const Style& style, const checkpoints::RunRecord& record,
@@ -70,6 +93,8 @@ std::string end_card(const Style& style, const checkpoints::RunRecord& record,
   add(lines, "metrics", metrics_text(record));
   add(lines, "time", base::format_duration(wall) + ranks_text(record));
   add(lines, "reached", fmt::format("step {}, epoch {:.4g}", record.step, record.epoch));
+  add(lines, "a step", step_text(record.step_anatomy));
+  add(lines, "straggler", straggler_text(record.step_anatomy));
   add(lines, "happened", happened_text(record));
   add(lines, "state", record.state_digest.substr(0, kShownDigest));
   add(lines, "files", run_path);

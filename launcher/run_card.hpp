@@ -26,6 +26,9 @@ struct FailureReport {
 };
 std::string failure_table(const Style& style, const FailureReport& report);
 
+/// `rank 3 on host n2: 12% more work time than the others`; empty when no rank stands out.
+std::string straggler_text(const checkpoints::StepAnatomy& anatomy);
+
 /// `0.912`, `1.23e-05`: four significant digits.
 std::string format_metric(double value);
 

@@ -109,8 +109,8 @@ DenseGradients::DenseGradients(RankGroup group, ParameterSpace& space, DensePlan
 void DenseGradients::compute(std::int64_t, const std::function<MicroBatch()>& next, double* losses,
                              StepTimes& times) {
   const torch::NoGradGuard no_grad;
-  Laps laps;
   take_inputs(next);
+  Laps laps;
   run_forward();
   run_loss(losses);
   laps.add_to(times.forward);

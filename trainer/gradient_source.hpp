@@ -11,6 +11,7 @@
 #include "comm/node_barrier.hpp"
 #include "comm/topology.hpp"
 #include "trainer/model.hpp"
+#include "trainer/step_times.hpp"
 
 namespace lockstep::trainer {
 
@@ -19,24 +20,6 @@ struct MicroBatch {
   std::int64_t index = 0;  ///< among the step's micro-batches
   torch::Tensor inputs;    ///< [micro_batch, ...] f32, or i64 for tokens
   torch::Tensor targets;   ///< [micro_batch] i64, or f32 [micro_batch, ...] for regression
-};
-
-/// Where the step's time went on this rank.
-struct StepTimes {
-  std::chrono::nanoseconds data{0}, forward{0}, backward{0}, exchange{0}, optimizer{0};
-};
-
-/// Adds the time since the last lap to one of the counters.
-class Laps {
- public:
-  void add_to(std::chrono::nanoseconds& counter) {
-    const auto now = std::chrono::steady_clock::now();
-    counter += now - last_;
-    last_ = now;
-  }
-
- private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
 /// The group that trains together. All three must outlive their users.

@@ -56,20 +56,22 @@ void RunRecorder::step_done(const StepNote& note, const std::string& digest, boo
   if (!digest.empty()) record_.state_digest = digest;
   if (!with_metrics) return;
   const double wall = seconds(note.wall);
-  metrics_.append({{"type", "step"},
-                   {"time", now()},
-                   {"step", note.step},
-                   {"epoch", note.epochs_done},
-                   {"loss", note.result.loss},
-                   {"gradient_norm", note.result.gradient_norm},
-                   {"lr", note.result.lr},
-                   {"samples_per_second", static_cast<double>(note.samples_count) / wall},
-                   {"step_seconds", wall},
-                   {"data_seconds", seconds(note.times.data)},
-                   {"forward_seconds", seconds(note.times.forward)},
-                   {"backward_seconds", seconds(note.times.backward)},
-                   {"exchange_seconds", seconds(note.times.exchange)},
-                   {"optimizer_seconds", seconds(note.times.optimizer)}});
+  checkpoints::JsonLine line;
+  line.add("type", "step")
+      .add("time", now())
+      .add("step", note.step)
+      .add("epoch", note.epochs_done)
+      .add("loss", note.result.loss)
+      .add("gradient_norm", note.result.gradient_norm)
+      .add("lr", note.result.lr)
+      .add("samples_per_second", static_cast<double>(note.samples_count) / wall)
+      .add("step_seconds", wall)
+      .add("data_seconds", seconds(note.times.data))
+      .add("forward_seconds", seconds(note.times.forward))
+      .add("backward_seconds", seconds(note.times.backward))
+      .add("exchange_seconds", seconds(note.times.exchange))
+      .add("optimizer_seconds", seconds(note.times.optimizer));
+  metrics_.append(line);
 }
 
 void RunRecorder::evaluated(std::int64_t step, double epochs_done,

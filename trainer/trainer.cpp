@@ -138,6 +138,7 @@ TrainingOutcome Trainer::run() {
     const auto begin = options_.clock.now();
     const auto first = steps_done_;
     while (steps_done_ < made_.total_steps && code == base::ExitCode::kDone) {
+      const auto iteration_begin = std::chrono::steady_clock::now();
       auto note = train_one(steps_done_, batches);
       require_finite(note);
       steps_done_ = note.step;
@@ -151,7 +152,8 @@ TrainingOutcome Trainer::run() {
                               "the last checkpoint");
       }
       if (note.result.stop_requests > 0 && !last) code = base::ExitCode::kStopped;
-      if (evaluation_due(steps_done_)) evaluate_now(steps_done_);
+      const bool evaluate = evaluation_due(steps_done_);
+      if (evaluate) evaluate_now(steps_done_);
       const bool save_now = !options_.limits.any() &&
                             (checkpoint_due(steps_done_) || code == base::ExitCode::kStopped);
       if (save_now) {
@@ -163,15 +165,19 @@ TrainingOutcome Trainer::run() {
         const auto digest = digest_due ? keeper_->digest(steps_done_) : std::string();
         if (digest_due) digest_ = digest;
         if (recorder_) {
-          recorder_->step_done(note, digest,
-                               steps_done_ % options_.config.log.metrics_every_steps == 0);
+          recorder_->step_done(note, digest, metrics_due(steps_done_));
         }
       }
       if (recorder_) report(note, options_.clock.now() - begin, steps_done_ - first);
+      // What rank 0 writes about a plain step is part of it.
+      totals_.add(note.times, evaluate || save_now
+                                  ? note.wall
+                                  : std::chrono::steady_clock::now() - iteration_begin);
       position_.phase = "step";
     }
   }
   if (digest_.empty()) digest_ = keeper_->digest(steps_done_);
+  note_anatomy();
   if (recorder_) {
     recorder_->record().step = steps_done_;
     recorder_->record().epoch = epochs_at(steps_done_);
@@ -210,6 +216,20 @@ void Trainer::require_finite(const StepNote& note) const {
       std::to_string(note.step) + " is no finite number (training diverged: the learning rate is " +
       "too high, or a sample is bad); lower train.optimizer.lr or set train.clip_norm, then resume "
       "from the last checkpoint");
+}
+
+void Trainer::note_anatomy() {
+  std::vector<StepTotals> all(static_cast<std::size_t>(group_.world.size()));
+  group_.world.all_gather(std::as_bytes(std::span(&totals_, 1)),
+                          std::as_writable_bytes(std::span(all)), "step times");
+  if (recorder_) {
+    recorder_->record().step_anatomy = compare_ranks(all, group_.topology.host_of_rank);
+  }
+}
+
+bool Trainer::metrics_due(std::int64_t step) const {
+  const auto every = options_.config.log.metrics_every_steps;
+  return every > 0 && step % every == 0;
 }
 
 bool Trainer::evaluation_due(std::int64_t step) const {
@@ -270,13 +290,14 @@ std::string Trainer::metadata() const {
 
 void Trainer::save(const StepNote& note) {
   position_.phase = "save";
+  note_anatomy();
   const auto begin = options_.clock.now();
   const checkpoints::CheckpointInfo info{
       .step = note.step, .epoch = note.step / made_.steps_per_epoch, .metadata_json = metadata()};
   // The ledger's line is durable before the checkpoint exists: a resume from the checkpoint always
   // finds the steps that led to it.
   digest_ = keeper_->save(info, [&](const std::string& digest) {
-    recorder_->step_done(note, digest, note.step % options_.config.log.metrics_every_steps == 0);
+    recorder_->step_done(note, digest, metrics_due(note.step));
     recorder_->sync_ledger();
   });
   if (recorder_) {

@@ -81,6 +81,9 @@ class Trainer {
   void save(const StepNote& note);
   std::string metadata() const;
   void report(const StepNote& note, std::chrono::nanoseconds since_start, std::int64_t steps_here);
+  /// Compares the ranks' times and notes it in the run's record. Collective.
+  void note_anatomy();
+  bool metrics_due(std::int64_t step) const;
   double epochs_at(std::int64_t step) const;
 
   TrainerOptions options_;
@@ -96,6 +99,7 @@ class Trainer {
   std::int64_t best_step_ = -1;
   double best_value_ = 0;
   std::string digest_;
+  StepTotals totals_;
 };
 
 }  // namespace lockstep::trainer

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "checkpoints/registry.hpp"
 #include "launcher/commands/run_operand.hpp"
+#include "launcher/run_card.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -63,7 +64,24 @@ class Show final : public Command {
     }
     add("parent", record.parent);
     add("files", run.path());
-    return text + checkpoints_text(json.at("checkpoints"), style);
+    return text + anatomy_text(record.step_anatomy, style) + checkpoints_text(json.at("checkpoints"), style);
+  }
+
+  /// Milliseconds a step by phase, over ranks.
+  static std::string anatomy_text(const checkpoints::StepAnatomy& anatomy, const Style& style) {
+    if (anatomy.steps == 0) return "";
+    Table table({{"a step (ms)"},
+                 {"fastest rank", Table::Align::kRight},
+                 {"median", Table::Align::kRight},
+                 {"slowest rank", Table::Align::kRight}});
+    const auto milliseconds = [](double seconds) { return fmt::format("{:.4g}", seconds * 1e3); };
+    for (const auto& phase : anatomy.phases) {
+      table.add_row({phase.name, milliseconds(phase.min), milliseconds(phase.median),
+                     milliseconds(phase.max)});
+    }
+    const auto straggler = straggler_text(anatomy);
+    return "\n" + table.text(style) +
+           (straggler.empty() ? "" : fmt::format("{:<13}{}\n", "straggler", straggler));
   }
 
   static std::string checkpoints_text(const nlohmann::ordered_json& list, const Style& style) {

@@ -48,6 +48,11 @@ RunRecord full_record() {
   record.state_digest = std::string(64, 'd');
   record.metrics = {{"accuracy", 0.91}};
   record.restarts = 2;
+  record.step_anatomy = {.steps = 7,
+                         .phases = {{.name = "data", .min = 0.1, .median = 0.2, .max = 0.5}},
+                         .straggler = 3,
+                         .straggler_host = "node1",
+                         .straggler_excess = 0.25};
   return record;
 }
 

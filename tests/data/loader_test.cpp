@@ -8,6 +8,7 @@
 #include <future>
 #include <map>
 #include <set>
+#include <thread>
 
 #include "base/error.hpp"
 #include "data/synth.hpp"
@@ -26,6 +27,12 @@ void read_numbers(std::span<const std::int64_t> rows, Batch& batch) {
   batch.samples = static_cast<std::int64_t>(rows.size());
   batch.rows.assign(rows.begin(), rows.end());
   batch.classes.assign(rows.begin(), rows.end());
+}
+
+/// The same in a batch of more than 1 MiB.
+void read_large(std::span<const std::int64_t> rows, Batch& batch) {
+  read_numbers(rows, batch);
+  batch.inputs.resize(300'000);
 }
 
 LoaderPlan plan_of(std::int64_t samples, std::int64_t global_batch, std::int64_t micro_batch,
@@ -150,7 +157,7 @@ TEST(Loader, ReadsNoFurtherAheadThanItsDepth) {
   Loader loader(
       [&](std::span<const std::int64_t> rows, Batch& batch) {
         ++reads;
-        read_numbers(rows, batch);
+        read_large(rows, batch);
       },
       "numbers", plan, {.depth = 2});
 
@@ -160,9 +167,31 @@ TEST(Loader, ReadsNoFurtherAheadThanItsDepth) {
   }
 }
 
+// Handing over each tiny batch alone made the reader wake for every one of them: three quarters of
+// a small model's step.
+TEST(Loader, ReadsSmallBatchesAheadByTheDozen) {
+  std::atomic<int> reads = 0;
+  const auto plan = plan_of(1000, 1, 1, 1000);
+  Loader loader(
+      [&](std::span<const std::int64_t> rows, Batch& batch) {
+        ++reads;
+        read_numbers(rows, batch);
+      },
+      "numbers", plan, {.depth = 2});
+
+  loader.recycle(loader.next());
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (reads < 64 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  EXPECT_GE(reads, 64);
+  for (int taken = 2; taken <= 1000; ++taken) {
+    loader.recycle(loader.next());
+    EXPECT_LE(reads, taken + 64);
+  }
+}
+
 TEST(Loader, GoesRoundWithTheBuffersItWasGivenBack) {
   const auto plan = plan_of(64, 4, 4, 200);
-  Loader loader(read_numbers, "numbers", plan, {.depth = 3});
+  Loader loader(read_large, "numbers", plan, {.depth = 3});
   std::set<const void*> buffers;
 
   while (loader.remaining() > 0) {

@@ -65,8 +65,12 @@ def main(model):
             check(losses == [line["loss_bits"] for line in lab.lines("local", "ledger.jsonl")],
                   f"{run}: losses differ")
 
-        lab.lockstep("train", "exp.yaml", "--ranks", 1, "--name", "one")
+        # Metrics after every 0 steps once divided by zero.
+        lab.lockstep("train", "exp.yaml", "--ranks", 1, "--name", "one",
+                     "log.metrics_every_steps=0")
         check_same("one", 1)
+        check(all(line["type"] == "evaluation" for line in lab.lines("one", "metrics.jsonl")),
+              "steps are among the metrics")
         for ranks in rank_counts:
             lab.lockstep("train", "exp.yaml", "--ranks", ranks, "--name", f"ranks-{ranks}")
             check_same(f"ranks-{ranks}", ranks)

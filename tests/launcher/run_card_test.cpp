@@ -45,6 +45,23 @@ TEST(EndCard, TellsRestartsAndChangedRanks) {
   EXPECT_NE(card.find("on 4, then 3 ranks"), std::string::npos);
 }
 
+TEST(EndCard, SplitsAStepAndNamesTheStraggler) {
+  auto record = done_record();
+  record.step_anatomy = {.steps = 9,
+                         .phases = {{.name = "forward", .min = 0.01, .median = 0.03, .max = 0.05},
+                                    {.name = "exchange", .min = 0, .median = 0.01, .max = 0.02}},
+                         .straggler = 2,
+                         .straggler_host = "n7",
+                         .straggler_excess = 0.333};
+
+  const auto card = end_card({}, record, "/d/r", 1s);
+
+  EXPECT_NE(card.find("a step     40 ms: forward 75%, exchange 25%"), std::string::npos) << card;
+  EXPECT_NE(card.find("straggler  rank 2 on host n7: 33% more work time than the others"),
+            std::string::npos)
+      << card;
+}
+
 TEST(EndCard, SaysHowAStoppedRunGoesOn) {
   auto record = done_record();
   record.status = "stopped";

@@ -67,7 +67,12 @@ class ResNet18 final : public Model {
 
   torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) override {
     auto x = torch::relu(stem_norm_->forward(stem_->forward(as_images(inputs, image_))));
-    for (auto& block : blocks_) x = block->forward(x);
+    for (auto& block : blocks_) {
+      // Channels last pays while images are large; later the weights are, and would be reordered
+      // in each pass.
+      if (x.size(1) >= x.size(2) * x.size(3)) x = x.contiguous();
+      x = block->forward(x);
+    }
     return dense(x.mean({2, 3}), head_, context);
   }
 
