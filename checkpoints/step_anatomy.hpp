@@ -8,7 +8,8 @@
 
 namespace lockstep::checkpoints {
 
-/// Mean seconds a step of one phase: the rank with the least, the middle one, the one with the most.
+/// Mean seconds a step of one phase: the rank with the least, the middle one, the one with the
+/// most.
 struct PhaseSpread {
   std::string name;  ///< data, forward, backward, exchange, optimizer, other
   double min = 0, median = 0, max = 0;

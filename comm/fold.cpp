@@ -100,8 +100,6 @@ void fold_partials(std::span<const double* const> partials, std::span<const Fold
   fold(partials, program, out, begin, end);
 }
 
-void add_into(float* sum, const float* values, std::size_t count) {
-  add(sum, values, sum, count);
-}
+void add_into(float* sum, const float* values, std::size_t count) { add(sum, values, sum, count); }
 
 }  // namespace lockstep::comm

@@ -97,8 +97,8 @@ struct Loader::State {
     {
       const std::lock_guard lock(mutex);
       const auto fitting = kSmallAheadBytes / std::max<std::size_t>(bytes_of(batch), 1);
-      capacity = std::max(options.depth,
-                          std::min(kSmallAheadBatches, static_cast<std::int64_t>(fitting)));
+      capacity =
+          std::max(options.depth, std::min(kSmallAheadBatches, static_cast<std::int64_t>(fitting)));
       queue.push_back(std::move(batch));
       wake = trainer_waits;
     }

@@ -19,6 +19,7 @@
 #include "comm/agreement.hpp"
 #include "configs/reader.hpp"
 #include "configs/writer.hpp"
+#include "launcher/bench_text.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
@@ -34,7 +35,7 @@ namespace {
 
 using base::ExitCode;
 
-enum class Verb { kTrain, kResume, kEvaluate, kPredict, kDescribe };
+enum class Verb { kTrain, kResume, kEvaluate, kPredict, kDescribe, kBenchComm };
 
 struct Arguments {
   Verb verb = Verb::kTrain;
@@ -43,6 +44,8 @@ struct Arguments {
   std::string run_dir;
   std::string output;
   trainer::TrialLimits limits;
+  std::string sizes = "4K:64M";
+  bool json = false;
 };
 
 /// What every command has after start-up.
@@ -69,6 +72,7 @@ base::FileSystem& files() { return base::FileSystem::posix(); }
 
 /// Reads the configuration that the command names. Local, before MPI.
 void load_config(Worker& worker) {
+  if (worker.arguments.verb == Verb::kBenchComm) return;
   const auto& target = worker.arguments.target;
   if (worker.arguments.verb == Verb::kTrain || worker.arguments.verb == Verb::kDescribe) {
     worker.loaded = configs::read_config(target, {worker.arguments.overrides, worker.environment});
@@ -250,6 +254,22 @@ ExitCode predict(Worker& worker, WorkerSession& session) {
   return ExitCode::kDone;
 }
 
+ExitCode bench_comm(Worker& worker, WorkerSession& session) {
+  worker.position.phase = "benchmark";
+  const auto group = session.group();
+  const auto rows = comm::bench_sums(
+      group.world, group.node, group.topology,
+      {.sizes = parse_sizes(worker.arguments.sizes), .with_mpi = session.has_mpi()});
+  if (group.world.rank() == 0) {
+    const auto text = worker.arguments.json ? bench_json(rows, group.topology)
+                                            : bench_table(rows, group.topology, worker.style);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+  session.world().barrier("the end of the benchmark");
+  return std::ranges::all_of(rows, &comm::CommBenchRow::right) ? ExitCode::kDone
+                                                               : ExitCode::kFailed;
+}
+
 ExitCode describe_config(const Worker& worker) {
   const auto model = trainer::describe_model(worker.loaded.config);
   const nlohmann::json json{{"parameters", model.parameters},
@@ -309,6 +329,7 @@ ExitCode run(Worker& worker) {
       case Verb::kResume: return train(worker, session, log);
       case Verb::kEvaluate: return evaluate(worker, session);
       case Verb::kPredict: return predict(worker, session);
+      case Verb::kBenchComm: return bench_comm(worker, session);
       case Verb::kDescribe: break;
     }
     return ExitCode::kDone;
@@ -329,7 +350,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.require_subcommand(1);
   const auto add = [&](const char* name, const char* text, Verb verb, const char* target) {
     auto* command = app.add_subcommand(name, text);
-    command->add_option(target, arguments.target)->required();
+    if (target != nullptr) command->add_option(target, arguments.target)->required();
     command->callback([&arguments, verb] { arguments.verb = verb; });
     return command;
   };
@@ -347,6 +368,9 @@ void declare(CLI::App& app, Arguments& arguments) {
   auto* predict = add("predict", "outputs of a trained model", Verb::kPredict, "RUN");
   predict->add_option("--output", arguments.output, "HDF5 file to write")->required();
   predict->add_option("overrides", arguments.overrides, "key=value");
+  auto* bench = add("bench-comm", "time of sums over all ranks", Verb::kBenchComm, nullptr);
+  bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");
+  bench->add_flag("--json", arguments.json, "as JSON");
   auto* describe = add("describe", "sizes of the model as JSON", Verb::kDescribe, "CONFIG");
   describe->add_option("overrides", arguments.overrides, "key=value");
 }

@@ -105,8 +105,8 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
     default_generator.set_current_seed(seed);
   }
   space_.begin_micro_batch(target, contribution);
-  const auto outputs = space_.model().forward(
-      batch.inputs, {Phase::kTraining, generator_, options_.dense_kernels});
+  const auto outputs =
+      space_.model().forward(batch.inputs, {Phase::kTraining, generator_, options_.dense_kernels});
   const auto loss = objective_.loss(outputs, batch.targets);
   laps.add_to(times.forward);
   loss.backward();

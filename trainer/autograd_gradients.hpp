@@ -15,7 +15,7 @@ namespace lockstep::trainer {
 struct AutogradOptions {
   std::uint64_t seed = 1;
   bool dense_kernels = false;  ///< for models that use `dense`
-  bool fold_in_turn = false;  ///< reduction: fast; one sum a rank instead of the tree's subtrees
+  bool fold_in_turn = false;   ///< reduction: fast; one sum a rank instead of the tree's subtrees
   std::vector<comm::LeafRange> micro_batches_of_rank;
   std::vector<comm::LeafRange> slice_of_rank;  ///< flat elements
 };

@@ -258,8 +258,7 @@ void DenseGradients::fill_panel(std::int64_t begin, std::int64_t least_end) {
                  static_cast<std::size_t>(kept) * sizeof(float));
   }
   panel_begin_ = begin;
-  const auto slice_end =
-      options_.slice_of_rank[static_cast<std::size_t>(group_.topology.rank)].end;
+  const auto slice_end = options_.slice_of_rank[static_cast<std::size_t>(group_.topology.rank)].end;
   auto end = std::min(begin + kPanelFloats, slice_end);
   // Better to stop between rows than within one, as long as this is not less than asked for.
   for (const auto& layer : plan_.layers) {

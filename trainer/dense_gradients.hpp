@@ -19,9 +19,9 @@
 namespace lockstep::trainer {
 
 struct DenseOptions {
-  std::int64_t micro_batch = 0;                         ///< samples
+  std::int64_t micro_batch = 0;  ///< samples
   std::vector<comm::LeafRange> micro_batches_of_rank;
-  std::vector<comm::LeafRange> slice_of_rank;           ///< flat elements
+  std::vector<comm::LeafRange> slice_of_rank;  ///< flat elements
 };
 
 /// A chain's place in the flat memory.
@@ -83,14 +83,14 @@ class DenseGradients final : public GradientSource {
   DenseOptions options_;
   comm::NodeRelay relay_;
   std::unique_ptr<comm::NodeMemory> memory_;
-  comm::LeafRange range_;    // of this rank's micro-batches
-  std::int64_t rows_ = 0;    // samples of this rank
+  comm::LeafRange range_;     // of this rank's micro-batches
+  std::int64_t rows_ = 0;     // samples of this rank
   std::int64_t samples_ = 0;  // of the global batch
-  std::int64_t record_ = 0;  // floats from one sample's record to the next
+  std::int64_t record_ = 0;   // floats from one sample's record to the next
   std::vector<std::int64_t> inputs_at_, gradients_at_;  // in a record, one a layer
   std::vector<comm::ByteRange> records_of_rank_;
-  float* records_ = nullptr;      // of all samples of the step
-  float* own_records_ = nullptr;  // of this rank's samples
+  float* records_ = nullptr;         // of all samples of the step
+  float* own_records_ = nullptr;     // of this rank's samples
   std::vector<torch::Tensor> sums_;  // before the activation, where its slope needs them
   std::vector<torch::Tensor> targets_;
   std::vector<float> panel_;  // gradient of the next elements

@@ -7,7 +7,8 @@
 namespace lockstep::trainer {
 namespace {
 
-constexpr long kStretch = 256;  // steps that a tile of the right factor spans: it stays in the cache
+constexpr long kStretch =
+    256;  // steps that a tile of the right factor spans: it stays in the cache
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 

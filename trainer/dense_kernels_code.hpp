@@ -64,8 +64,8 @@ LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float
 
 /// A column of tiles: `rows` rows of kLanes * Vectors sums.
 template <int Vectors>
-LOCKSTEP_INLINE void tiles(long rows, Left left, Right right, long steps,
-                           Start start, float* sums, long sums_row, bool rectify) {
+LOCKSTEP_INLINE void tiles(long rows, Left left, Right right, long steps, Start start, float* sums,
+                           long sums_row, bool rectify) {
   const auto some = [&]<int Rows>(long r) __attribute__((always_inline)) {
     Right here = right;
     if (right.next != nullptr) here.next += r / kRows * 16 * right.next_row;
@@ -81,8 +81,8 @@ LOCKSTEP_INLINE void tiles(long rows, Left left, Right right, long steps,
 }
 
 /// As tiles<1>, for fewer than kLanes columns: `right` is padded, start and sums are not.
-LOCKSTEP_INLINE void narrow_tiles(long rows, long columns, Left left, Right right, long steps, Start start, float* sums,
-                                  long sums_row, bool rectify) {
+LOCKSTEP_INLINE void narrow_tiles(long rows, long columns, Left left, Right right, long steps,
+                                  Start start, float* sums, long sums_row, bool rectify) {
   float padded[kRows * kLanes];
   for (long r = 0; r < rows; r += kRows) {
     const long count = rows - r < kRows ? rows - r : kRows;
@@ -127,8 +127,8 @@ void outer(const OuterSum& call) {
           packed[kLanes * t + c] = c < rest ? right[t * call.right_step + column + c] : 0;
         }
       }
-      narrow_tiles(call.rows, rest, left, {packed, kLanes}, steps, start(column), call.sums + column,
-                   call.sums_row, false);
+      narrow_tiles(call.rows, rest, left, {packed, kLanes}, steps, start(column),
+                   call.sums + column, call.sums_row, false);
     }
     first += steps;
   } while (first < call.steps);
@@ -183,18 +183,16 @@ void forward(const DenseForward& call) {
       pack(call.weights + n * k_count + first, k_count, count, width, steps, packed);
       const Left left{call.inputs + first, call.inputs_row, 1};
       const bool last = first + steps == k_count;
-      const float* next = last ? call.weights + (n + width) * k_count
-                               : call.weights + n * k_count + first + steps;
+      const float* next =
+          last ? call.weights + (n + width) * k_count : call.weights + n * k_count + first + steps;
       const Right right{packed, width, next, k_count};
       const Start start = first == 0 ? Start{call.bias + n, 0} : Start{out, call.outputs_row};
       if (count < width) {
-        narrow_tiles(call.rows, count, left, right, steps, start, out, call.outputs_row,
-                     rectify);
+        narrow_tiles(call.rows, count, left, right, steps, start, out, call.outputs_row, rectify);
       } else if (width == kLanes) {
         tiles<1>(call.rows, left, right, steps, start, out, call.outputs_row, rectify);
       } else {
-        tiles<kVectors>(call.rows, left, right, steps, start, out, call.outputs_row,
-                        rectify);
+        tiles<kVectors>(call.rows, left, right, steps, start, out, call.outputs_row, rectify);
       }
     }
     n += count;

@@ -6,7 +6,8 @@
 
 namespace lockstep::trainer {
 
-/// inputs [..., in] f32 times weight [out, in] transposed, plus bias [out] (which may be undefined):
+/// inputs [..., in] f32 times weight [out, in] transposed, plus bias [out] (which may be
+/// undefined):
 /// [..., out]. With context.dense_kernels a row's result and its gradient by the inputs do not
 /// depend on the rows beside it (see dense_kernels.hpp).
 torch::Tensor dense(const torch::Tensor& inputs, const torch::Tensor& weight,

@@ -30,8 +30,8 @@ class Objective {
   torch::Tensor loss(const torch::Tensor& outputs, const torch::Tensor& targets) const;
 
   /// The same without a graph: `outputs` ([samples] rows of `width` floats, `row` apart) become the
-  /// gradient by them of the sum of the samples' losses; returns the mean loss. Throws DataError for a class that the
-  /// model has no output for. Not for tokens.
+  /// gradient by them of the sum of the samples' losses; returns the mean loss. Throws DataError
+  /// for a class that the model has no output for. Not for tokens.
   double differentiate(float* outputs, std::int64_t row, std::int64_t width,
                        const torch::Tensor& targets) const;
 

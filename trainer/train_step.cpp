@@ -94,10 +94,9 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
                             dense_kernels_available() ? "x86-64-v3" : "none");
     options_.dense_kernels = dense_kernels_available();
   }
-  auto dense = options_.dense_kernels
-                   ? plan_dense(space_->model(), layout,
-                                options_.micro_batches * options_.micro_batch)
-                   : std::nullopt;
+  auto dense = options_.dense_kernels ? plan_dense(space_->model(), layout,
+                                                   options_.micro_batches * options_.micro_batch)
+                                      : std::nullopt;
   if (dense) {
     gradients_ = std::make_unique<DenseGradients>(
         group_, *space_, std::move(*dense), objective,

@@ -69,6 +69,7 @@ std::unique_ptr<Command> make_config_reference();
 std::unique_ptr<Command> make_config_schema();
 std::unique_ptr<Command> make_explain();
 std::unique_ptr<Command> make_env();
+std::unique_ptr<Command> make_bench_comm();
 std::unique_ptr<Command> make_doctor();
 std::unique_ptr<Command> make_version();
 

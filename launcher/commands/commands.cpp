@@ -35,6 +35,7 @@ constexpr std::array kTable{
                  make_config_schema},
     CommandEntry{"explain", kHelp, "CODE", "say what an exit code means", make_explain},
     CommandEntry{"env", kHelp, "", "print versions and what was found, for bug reports", make_env},
+    CommandEntry{"bench comm", kHelp, "", "measure sums over ranks, beside MPI's", make_bench_comm},
     CommandEntry{"doctor", kHelp, "", "check this machine", make_doctor},
     CommandEntry{"version", kHelp, "", "print the version", make_version},
 };

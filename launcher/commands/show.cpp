@@ -64,7 +64,8 @@ class Show final : public Command {
     }
     add("parent", record.parent);
     add("files", run.path());
-    return text + anatomy_text(record.step_anatomy, style) + checkpoints_text(json.at("checkpoints"), style);
+    return text + anatomy_text(record.step_anatomy, style) +
+           checkpoints_text(json.at("checkpoints"), style);
   }
 
   /// Milliseconds a step by phase, over ranks.

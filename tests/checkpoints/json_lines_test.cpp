@@ -26,10 +26,8 @@ RC_GTEST_PROP(JsonLine, ReadsBackAsWhatWasAdded, (double number, std::int64_t in
 }
 
 TEST(JsonLine, WritesNullForWhatIsNoNumber) {
-  const auto line = JsonLine()
-                        .add("a", std::nan(""))
-                        .add("b", std::numeric_limits<double>::infinity())
-                        .finish();
+  const auto line =
+      JsonLine().add("a", std::nan("")).add("b", std::numeric_limits<double>::infinity()).finish();
   EXPECT_EQ(line, R"({"a":null,"b":null})");
 }
 

@@ -26,8 +26,8 @@ struct Setting {
 };
 
 MicroBatch drawn(const Setting& setting, std::int64_t step, std::int64_t index) {
-  auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(
-      step * setting.step.micro_batches * setting.joined + index + 1));
+  auto generator = at::detail::createCPUGenerator(
+      static_cast<std::uint64_t>(step * setting.step.micro_batches * setting.joined + index + 1));
   auto sizes = setting.shapes.input_shape;
   sizes.insert(sizes.begin(), kMicroBatchSamples);
   if (setting.shapes.tokens) {

@@ -1,5 +1,5 @@
-#include "trainer/model.hpp"
 #include "trainer/dense_layer.hpp"
+#include "trainer/model.hpp"
 #include "trainer/models/images.hpp"
 #include "trainer/models/models.hpp"
 

@@ -33,8 +33,9 @@ class Block final : public torch::nn::Module {
  private:
   torch::Tensor attention(const torch::Tensor& x, const ForwardContext& context) {
     const auto batch = x.size(0), length = x.size(1), width = x.size(2);
-    const auto parts =
-        dense(x, qkv_, context).view({batch, length, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});
+    const auto parts = dense(x, qkv_, context)
+                           .view({batch, length, 3, heads_, width / heads_})
+                           .permute({2, 0, 3, 1, 4});
     const auto mixed = at::scaled_dot_product_attention(parts[0], parts[1], parts[2], {},
                                                         /*dropout_p=*/0.0, /*is_causal=*/true);
     return dense(mixed.transpose(1, 2).reshape({batch, length, width}), attention_out_, context);
