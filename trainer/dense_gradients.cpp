@@ -14,6 +14,10 @@ constexpr std::int64_t kLineFloats = 16;
 constexpr std::int64_t kPageFloats = 1024;
 // The gradient of that many elements is made at once: it stays in the L2 cache until it is used.
 constexpr std::int64_t kPanelFloats = 64 << 10;
+// A layer with that many weights is computed by all ranks of a node together, each its columns for
+// everybody's rows: the weights are then read once a node instead of once a rank, which is worth
+// two meetings.
+constexpr std::int64_t kSharedWeights = 1 << 20;
 // Records may take as much memory as two gradients, and this much in any case.
 constexpr std::int64_t kLeastRecordFloats = 16 << 20;
 
@@ -98,6 +102,12 @@ DenseGradients::DenseGradients(RankGroup group, ParameterSpace& space, DensePlan
       group_.node, static_cast<std::size_t>(samples_) * record_bytes, "activations");
   records_ = reinterpret_cast<float*>(memory_->bytes().data());
   own_records_ = records_ + range_.begin * options_.micro_batch * record_;
+  const auto& first_of_node = group_.topology.first_rank_of_node;
+  const auto node = static_cast<std::size_t>(group_.topology.node);
+  const auto first = micro_batches[static_cast<std::size_t>(first_of_node[node])].begin;
+  const auto end = micro_batches[static_cast<std::size_t>(first_of_node[node + 1]) - 1].end;
+  node_records_ = records_ + first * options_.micro_batch * record_;
+  node_rows_ = (end - first) * options_.micro_batch;
   if (plan_.activation == DenseActivation::kGelu) {
     for (std::size_t l = 0; l + 1 < plan_.layers.size(); ++l) {
       sums_.push_back(at::empty({rows_, plan_.layers[l].outputs}, at::kFloat));
@@ -110,12 +120,11 @@ void DenseGradients::compute(std::int64_t, const std::function<MicroBatch()>& ne
                              StepTimes& times) {
   const torch::NoGradGuard no_grad;
   take_inputs(next);
+  run_forward(times);
   Laps laps;
-  run_forward();
   run_loss(losses);
   laps.add_to(times.forward);
-  run_backward();
-  laps.add_to(times.backward);
+  run_backward(times);
 }
 
 void DenseGradients::take_inputs(const std::function<MicroBatch()>& next) {
@@ -138,26 +147,58 @@ void DenseGradients::take_inputs(const std::function<MicroBatch()>& next) {
   }
 }
 
-void DenseGradients::run_forward() {
+/// This rank's part of `count` columns that the node's ranks compute together.
+FlatRange DenseGradients::own_columns(std::int64_t count) const {
+  const auto blocks = lines(count) / kLineFloats;
+  const auto column = [&](std::int64_t rank) {
+    return std::min(count, blocks * rank / group_.topology.local_size * kLineFloats);
+  };
+  return {column(group_.topology.local_rank), column(group_.topology.local_rank + 1)};
+}
+
+bool DenseGradients::is_shared(const DensePlan::Layer& layer) const {
+  // Other activations than ReLU are applied to a rank's own rows afterwards.
+  return group_.topology.local_size > 1 && plan_.activation == DenseActivation::kRelu &&
+         layer.inputs * layer.outputs >= kSharedWeights;
+}
+
+void DenseGradients::meet(std::string_view what, Laps& laps, std::chrono::nanoseconds& work,
+                          StepTimes& times) {
+  laps.add_to(work);
+  memory_->barrier().arrive_and_wait(group_.node.deadline(), what);
+  laps.add_to(times.exchange);
+}
+
+void DenseGradients::run_forward(StepTimes& times) {
+  Laps laps;
   const float* flat = space_.memory().flat;
   const bool relu = plan_.activation == DenseActivation::kRelu;
+  bool met = false;  // everybody's inputs of the layer are there
   for (std::size_t l = 0; l < plan_.layers.size(); ++l) {
     const auto& layer = plan_.layers[l];
     const bool last = l + 1 == plan_.layers.size();
     const bool keep_sums = !last && !sums_.empty();
-    float* outputs = own_records_ + (last ? gradients_at_[l] : inputs_at_[l + 1]);
-    dense_forward({.rows = rows_,
-                   .inputs_count = layer.inputs,
-                   .outputs_count = layer.outputs,
-                   .inputs = own_records_ + inputs_at_[l],
-                   .inputs_row = record_,
-                   .weights = flat + layer.weight,
-                   .bias = flat + layer.bias,
-                   .outputs = keep_sums ? sums_[l].mutable_data_ptr<float>() : outputs,
-                   .outputs_row = keep_sums ? layer.outputs : record_,
-                   .rectify = relu && !last});
+    const bool shared = is_shared(layer);
+    if (shared && !met) meet("inputs of a layer", laps, times.forward, times);
+    const auto columns = shared ? own_columns(layer.outputs) : FlatRange{0, layer.outputs};
+    float* records = shared ? node_records_ : own_records_;
+    float* outputs = records + (last ? gradients_at_[l] : inputs_at_[l + 1]);
+    dense_forward(
+        {.rows = shared ? node_rows_ : rows_,
+         .inputs_count = layer.inputs,
+         .outputs_count = columns.count(),
+         .inputs = records + inputs_at_[l],
+         .inputs_row = record_,
+         .weights = flat + layer.weight + columns.begin * layer.inputs,
+         .bias = flat + layer.bias + columns.begin,
+         .outputs = keep_sums ? sums_[l].mutable_data_ptr<float>() : outputs + columns.begin,
+         .outputs_row = keep_sums ? layer.outputs : record_,
+         .rectify = relu && !last});
     if (!last && !relu) activate(l);
+    met = shared;
+    if (shared) meet("outputs of a layer", laps, times.forward, times);
   }
+  laps.add_to(times.forward);
 }
 
 /// A view of this rank's rows in the records, from their float `first`.
@@ -187,22 +228,31 @@ void DenseGradients::run_loss(double* losses) {
   }
 }
 
-void DenseGradients::run_backward() {
+void DenseGradients::run_backward(StepTimes& times) {
+  Laps laps;
   const float* flat = space_.memory().flat;
+  bool met = false;
   for (auto l = plan_.layers.size() - 1; l > 0; --l) {
     const auto& layer = plan_.layers[l];
-    outer_sum({.rows = rows_,
-               .columns = layer.inputs,
+    const bool shared = is_shared(layer);
+    if (shared && !met) meet("gradients of a layer", laps, times.backward, times);
+    const auto columns = shared ? own_columns(layer.inputs) : FlatRange{0, layer.inputs};
+    float* records = shared ? node_records_ : own_records_;
+    outer_sum({.rows = shared ? node_rows_ : rows_,
+               .columns = columns.count(),
                .steps = layer.outputs,
-               .left = own_records_ + gradients_at_[l],
+               .left = records + gradients_at_[l],
                .left_row = record_,
                .left_step = 1,
-               .right = flat + layer.weight,
+               .right = flat + layer.weight + columns.begin,
                .right_step = layer.inputs,
-               .sums = own_records_ + gradients_at_[l - 1],
+               .sums = records + gradients_at_[l - 1] + columns.begin,
                .sums_row = record_});
+    if (shared) meet("gradients of a layer's inputs", laps, times.backward, times);
     multiply_by_slope(l - 1);
+    met = false;
   }
+  laps.add_to(times.backward);
 }
 
 void DenseGradients::multiply_by_slope(std::size_t l) {

@@ -67,9 +67,12 @@ class DenseGradients final : public GradientSource {
 
  private:
   void take_inputs(const std::function<MicroBatch()>& next);
-  void run_forward();
+  void run_forward(StepTimes& times);
   void run_loss(double* losses);
-  void run_backward();
+  void run_backward(StepTimes& times);
+  bool is_shared(const DensePlan::Layer& layer) const;
+  FlatRange own_columns(std::int64_t count) const;
+  void meet(std::string_view what, Laps& laps, std::chrono::nanoseconds& work, StepTimes& times);
   void activate(std::size_t layer);
   void multiply_by_slope(std::size_t layer);
   torch::Tensor rows_of(std::int64_t first, std::int64_t width);
@@ -89,8 +92,10 @@ class DenseGradients final : public GradientSource {
   std::int64_t record_ = 0;   // floats from one sample's record to the next
   std::vector<std::int64_t> inputs_at_, gradients_at_;  // in a record, one a layer
   std::vector<comm::ByteRange> records_of_rank_;
-  float* records_ = nullptr;         // of all samples of the step
-  float* own_records_ = nullptr;     // of this rank's samples
+  float* records_ = nullptr;       // of all samples of the step
+  float* own_records_ = nullptr;   // of this rank's samples
+  float* node_records_ = nullptr;  // of the samples of this node's ranks
+  std::int64_t node_rows_ = 0;
   std::vector<torch::Tensor> sums_;  // before the activation, where its slope needs them
   std::vector<torch::Tensor> targets_;
   std::vector<float> panel_;  // gradient of the next elements

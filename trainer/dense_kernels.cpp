@@ -7,8 +7,8 @@
 namespace lockstep::trainer {
 namespace {
 
-constexpr long kStretch =
-    256;  // steps that a tile of the right factor spans: it stays in the cache
+constexpr long kStretch = 256;         // steps that a tile of the right factor spans
+constexpr long kForwardOutputs = 512;  // outputs whose sums wait in the cache for more steps
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 

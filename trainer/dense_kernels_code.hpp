@@ -35,7 +35,7 @@ struct Right {
 
 template <int Rows, int Vectors>
 LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float* sums,
-                          long sums_row, bool rectify) {
+                          long sums_row) {
   Vector acc[Rows][Vectors];
   for (int i = 0; i < Rows; ++i) {
     for (int j = 0; j < Vectors; ++j) acc[i][j] = load(start.first + i * start.row + kLanes * j);
@@ -56,8 +56,7 @@ LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float
   }
   for (int i = 0; i < Rows; ++i) {
     for (int j = 0; j < Vectors; ++j) {
-      const Vector positive = acc[i][j] > 0 ? acc[i][j] : Vector{};
-      store(sums + i * sums_row + kLanes * j, rectify ? positive : acc[i][j]);
+      store(sums + i * sums_row + kLanes * j, acc[i][j]);
     }
   }
 }
@@ -65,13 +64,10 @@ LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float
 /// A column of tiles: `rows` rows of kLanes * Vectors sums.
 template <int Vectors>
 LOCKSTEP_INLINE void tiles(long rows, Left left, Right right, long steps, Start start, float* sums,
-                           long sums_row, bool rectify) {
+                           long sums_row) {
   const auto some = [&]<int Rows>(long r) __attribute__((always_inline)) {
-    Right here = right;
-    if (right.next != nullptr) here.next += r / kRows * 16 * right.next_row;
-    tile<Rows, Vectors>({left.first + r * left.row, left.row, left.step}, here, steps,
-                        {start.first + r * start.row, start.row}, sums + r * sums_row, sums_row,
-                        rectify);
+    tile<Rows, Vectors>({left.first + r * left.row, left.row, left.step}, right, steps,
+                        {start.first + r * start.row, start.row}, sums + r * sums_row, sums_row);
   };
   long r = 0;
   for (; r + kRows <= rows; r += kRows) some.template operator()<kRows>(r);
@@ -82,7 +78,7 @@ LOCKSTEP_INLINE void tiles(long rows, Left left, Right right, long steps, Start 
 
 /// As tiles<1>, for fewer than kLanes columns: `right` is padded, start and sums are not.
 LOCKSTEP_INLINE void narrow_tiles(long rows, long columns, Left left, Right right, long steps,
-                                  Start start, float* sums, long sums_row, bool rectify) {
+                                  Start start, float* sums, long sums_row) {
   float padded[kRows * kLanes];
   for (long r = 0; r < rows; r += kRows) {
     const long count = rows - r < kRows ? rows - r : kRows;
@@ -92,7 +88,7 @@ LOCKSTEP_INLINE void narrow_tiles(long rows, long columns, Left left, Right righ
       }
     }
     tiles<1>(count, {left.first + r * left.row, left.row, left.step}, right, steps,
-             {padded, kLanes}, padded, kLanes, rectify);
+             {padded, kLanes}, padded, kLanes);
     for (long i = 0; i < count; ++i) {
       for (long c = 0; c < columns; ++c) sums[(r + i) * sums_row + c] = padded[kLanes * i + c];
     }
@@ -115,11 +111,11 @@ void outer(const OuterSum& call) {
     long column = 0;
     for (; column + kLanes * kVectors <= call.columns; column += kLanes * kVectors) {
       tiles<kVectors>(call.rows, left, {right + column, call.right_step}, steps, start(column),
-                      call.sums + column, call.sums_row, false);
+                      call.sums + column, call.sums_row);
     }
     for (; column + kLanes <= call.columns; column += kLanes) {
       tiles<1>(call.rows, left, {right + column, call.right_step}, steps, start(column),
-               call.sums + column, call.sums_row, false);
+               call.sums + column, call.sums_row);
     }
     if (const long rest = call.columns - column; rest > 0) {
       for (long t = 0; t < steps; ++t) {
@@ -128,7 +124,7 @@ void outer(const OuterSum& call) {
         }
       }
       narrow_tiles(call.rows, rest, left, {packed, kLanes}, steps, start(column),
-                   call.sums + column, call.sums_row, false);
+                   call.sums + column, call.sums_row);
     }
     first += steps;
   } while (first < call.steps);
@@ -149,53 +145,96 @@ LOCKSTEP_INLINE void transpose_8x8(const float* from, long from_row, float* to, 
   for (int i = 0; i < 8; ++i) *reinterpret_cast<Half*>(to + i * to_row) = rows[i];
 }
 
-/// packed[k][n] = weights[n][k] for n below `count`, zero up to `width`.
-LOCKSTEP_INLINE void pack(const float* weights, long weights_row, long count, long width,
-                          long steps, float* packed) {
-  long n = 0;
-  for (; n + 8 <= count; n += 8) {
+/// packed[k][r] = rows[r][k] for r below `count`, zero up to `width`.
+LOCKSTEP_INLINE void pack(const float* rows, long row, long count, long width, long steps,
+                          float* packed) {
+  long r = 0;
+  for (; r + 8 <= count; r += 8) {
     long k = 0;
     for (; k + 8 <= steps; k += 8) {
-      transpose_8x8(weights + n * weights_row + k, weights_row, packed + k * width + n, width);
+      transpose_8x8(rows + r * row + k, row, packed + k * width + r, width);
     }
     for (; k < steps; ++k) {
-      for (long i = n; i < n + 8; ++i) packed[k * width + i] = weights[i * weights_row + k];
+      for (long i = r; i < r + 8; ++i) packed[k * width + i] = rows[i * row + k];
     }
   }
-  for (; n < width; ++n) {
-    for (long k = 0; k < steps; ++k) {
-      packed[k * width + n] = n < count ? weights[n * weights_row + k] : 0;
+  for (; r < width; ++r) {
+    for (long k = 0; k < steps; ++k) packed[k * width + r] = r < count ? rows[r * row + k] : 0;
+  }
+}
+
+/// Samples on the lanes: a weight is read once for kLanes * Vectors of them.
+template <int Vectors>
+LOCKSTEP_INLINE void forward_block(const DenseForward& call, long first_row, long first_output,
+                                   long outputs, float* packed, float* sums) {
+  constexpr long kWidth = kLanes * Vectors;
+  const long remaining = call.rows - first_row;
+  const long rows = remaining < kWidth ? remaining : kWidth;
+  for (long n = 0; n < outputs; ++n) {
+    for (long r = 0; r < kWidth; ++r) sums[n * kWidth + r] = call.bias[first_output + n];
+  }
+  for (long first = 0; first < call.inputs_count; first += kStretch) {
+    const long left = call.inputs_count - first;
+    const long steps = left < kStretch ? left : kStretch;
+    pack(call.inputs + first_row * call.inputs_row + first, call.inputs_row, rows, kWidth, steps,
+         packed);
+    const float* weights = call.weights + first_output * call.inputs_count + first;
+    const auto some = [&]<int Count>(long n) __attribute__((always_inline)) {
+      tile<Count, Vectors>(
+          {weights + n * call.inputs_count, call.inputs_count, 1},
+          {packed, kWidth, weights + (n + Count) * call.inputs_count, call.inputs_count}, steps,
+          {sums + n * kWidth, kWidth}, sums + n * kWidth, kWidth);
+    };
+    long n = 0;
+    for (; n + kRows <= outputs; n += kRows) some.template operator()<kRows>(n);
+    for (; n + 2 <= outputs; n += 2) some.template operator()<2>(n);
+    for (; n < outputs; ++n) some.template operator()<1>(n);
+  }
+  for (long n = 0; n < outputs; ++n) {
+    for (long r = 0; r < kWidth; ++r) {
+      float& sum = sums[n * kWidth + r];
+      sum = call.rectify && !(sum > 0) ? 0 : sum;
     }
+  }
+  // Back to one sample a row: the same transposition the other way.
+  float* out = call.outputs + first_row * call.outputs_row + first_output;
+  long n = 0;
+  for (; n + 8 <= outputs; n += 8) {
+    long r = 0;
+    for (; r + 8 <= rows; r += 8) {
+      transpose_8x8(sums + n * kWidth + r, kWidth, out + r * call.outputs_row + n,
+                    call.outputs_row);
+    }
+    for (; r < rows; ++r) {
+      for (long i = n; i < n + 8; ++i) out[r * call.outputs_row + i] = sums[i * kWidth + r];
+    }
+  }
+  for (; n < outputs; ++n) {
+    for (long r = 0; r < rows; ++r) out[r * call.outputs_row + n] = sums[n * kWidth + r];
   }
 }
 
 void forward(const DenseForward& call) {
   float packed[kStretch * kLanes * kVectors];
-  const long k_count = call.inputs_count;
-  for (long n = 0; n < call.outputs_count;) {
-    const long remaining = call.outputs_count - n;
-    const long width = remaining >= kLanes * kVectors ? kLanes * kVectors : kLanes;
-    const long count = remaining < width ? remaining : width;
-    float* out = call.outputs + n;
-    for (long first = 0; first < k_count; first += kStretch) {
-      const long steps = k_count - first < kStretch ? k_count - first : kStretch;
-      const bool rectify = call.rectify && first + steps == k_count;
-      pack(call.weights + n * k_count + first, k_count, count, width, steps, packed);
-      const Left left{call.inputs + first, call.inputs_row, 1};
-      const bool last = first + steps == k_count;
-      const float* next =
-          last ? call.weights + (n + width) * k_count : call.weights + n * k_count + first + steps;
-      const Right right{packed, width, next, k_count};
-      const Start start = first == 0 ? Start{call.bias + n, 0} : Start{out, call.outputs_row};
-      if (count < width) {
-        narrow_tiles(call.rows, count, left, right, steps, start, out, call.outputs_row, rectify);
-      } else if (width == kLanes) {
-        tiles<1>(call.rows, left, right, steps, start, out, call.outputs_row, rectify);
+  float sums[kForwardOutputs * kLanes * kVectors];
+  for (long row = 0; row < call.rows;) {
+    const long left = call.rows - row;
+    long taken = 0;
+    for (long n = 0; n < call.outputs_count; n += kForwardOutputs) {
+      const long remaining = call.outputs_count - n;
+      const long outputs = remaining < kForwardOutputs ? remaining : kForwardOutputs;
+      if (left > kLanes * 2) {
+        forward_block<kVectors>(call, row, n, outputs, packed, sums);
+        taken = kLanes * kVectors;
+      } else if (left > kLanes) {
+        forward_block<2>(call, row, n, outputs, packed, sums);
+        taken = kLanes * 2;
       } else {
-        tiles<kVectors>(call.rows, left, right, steps, start, out, call.outputs_row, rectify);
+        forward_block<1>(call, row, n, outputs, packed, sums);
+        taken = kLanes;
       }
     }
-    n += count;
+    row += taken;
   }
 }
 
