@@ -1,7 +1,7 @@
 """Lockstep against its peers, in one run: the same data, models, sizes, threads and core binding,
 interleaved A B B A, each run in a new process. See README.md beside this file for the rules.
 
-    ./bootstrap.sh bench [--quick] [--models mlp,cnn,resnet18,gpt] [--peers ddp,mpi,single]
+    ./bootstrap.sh bench [--quick] [--models tiny,mlp,wide,cnn,gpt,resnet18] [--parts steps,sums,memory]
 
 Writes RESULTS.md and RESULTS.json beside this file (with --quick: prints only)."""
 
@@ -20,6 +20,8 @@ import time
 
 import numpy as np
 
+import extras
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOCKSTEP = ROOT / "build/bin/lockstep"
@@ -37,29 +39,45 @@ TEXT = ["tokens", "--rows", "500000"]
 ADAMW = "{name: adamw, lr: 1e-3, weight_decay: 0.01}"
 SGD = "{name: sgd, lr: 0.05, momentum: 0.9}"
 
-# batch: samples a rank and step.
+# batch: samples a rank and step. peers: besides DDP, where they are the stronger ones.
 MODELS = {
-    "tiny": dict(what="MLP 64-64-10, SGD with momentum", batch=32, steps=4000, warmup=400,
-                 data=VECTORS, model="{name: mlp, hidden: [64]}", optimizer=SGD),
-    "mlp": dict(what="MLP 784-512-512-10, AdamW", batch=64, steps=400, warmup=40, data=IMAGES,
+    "tiny": dict(what="MLP 64-64-10, SGD with momentum", batch=32, steps=3000, warmup=300,
+                 peers=["mpi", "single"], data=VECTORS, model="{name: mlp, hidden: [64]}", optimizer=SGD),
+    "mlp": dict(what="MLP 784-512-512-10, AdamW", batch=64, steps=300, warmup=40, data=IMAGES,
+                peers=["mpi", "single"],
                 model="{name: mlp, hidden: [512, 512]}", optimizer=ADAMW),
-    "wide": dict(what="MLP 784-4096-4096-1216-10 (25M parameters), AdamW", batch=32, steps=40,
-                 warmup=5, data=IMAGES, model="{name: mlp, hidden: [4096, 4096, 1216]}",
+    "wide": dict(what="MLP 784-4096-4096-1216-10 (25M parameters), AdamW", batch=32, steps=30,
+                 warmup=5, peers=["mpi", "single"], data=IMAGES, model="{name: mlp, hidden: [4096, 4096, 1216]}",
                  optimizer=ADAMW),
-    "cnn": dict(what="CNN 28x28 conv32-conv64-fc128-10, AdamW", batch=64, steps=60, warmup=6,
-                data=IMAGES, model="{name: cnn, channels: [32, 64], hidden: 128}",
+    "cnn": dict(what="CNN 28x28 conv32-conv64-fc128-10, AdamW", batch=64, steps=40, warmup=6,
+                peers=["ddp-channels-last"], data=IMAGES, model="{name: cnn, channels: [32, 64], hidden: 128}",
                 optimizer=ADAMW),
-    "resnet18": dict(what="ResNet-18 CIFAR, SGD with momentum", batch=16, steps=12, warmup=3,
-                     data=COLOURS, model="{name: resnet18}", optimizer=SGD),
-    "gpt": dict(what="GPT 4 layers, 256 wide, T=128, dropout 0.1, AdamW", batch=4, steps=30,
-                warmup=4, data=TEXT, optimizer=ADAMW,
+    "resnet18": dict(what="ResNet-18 CIFAR, SGD with momentum", batch=16, steps=10, warmup=3,
+                     peers=["ddp-channels-last"], data=COLOURS, model="{name: resnet18}", optimizer=SGD),
+    "gpt": dict(what="GPT 4 layers, 256 wide, T=128, dropout 0.1, AdamW", batch=4, steps=20,
+                warmup=4, peers=[], data=TEXT, optimizer=ADAMW,
                 model="{name: gpt, layers: 4, width: 256, heads: 4, context: 128, dropout: 0.1}"),
 }
-PEERS = {
+NAMES = {
+    "lockstep": "Lockstep, 1 micro-batch a rank",
+    "fast": "the same, reduction: fast",
+    "eight": "Lockstep, 8 micro-batches a step",
+    "apart": "2 Lockstep runs of 1 rank at once, no communication",
+    "ranks-4": "Lockstep, 8 micro-batches, 4 ranks",
+    "ranks-8": "Lockstep, 8 micro-batches, 8 ranks",
     "ddp": "DDP + gloo, 2 ranks",
+    "ddp-channels-last": "the same with channels_last",
     "mpi": "flat gradient + MPI_Allreduce, 2 ranks",
     "single": "one process, 2 threads, same global batch",
 }
+# Ratios of step times within Lockstep: what they are called, of what, to what.
+OWN_RATIOS = [
+    ("data-parallel efficiency", "apart", "lockstep"),
+    ("invariant / fast", "lockstep", "fast"),
+    ("8 micro-batches / 1 a rank", "eight", "lockstep"),
+    ("4 ranks on these cores / 2, samples/s", "eight", "ranks-4"),
+    ("8 ranks on these cores / 2, samples/s", "eight", "ranks-8"),
+]
 
 # glibc gives large blocks back to the kernel after each step and faults them in again. Lockstep
 # sets these itself, so the peers get them too.
@@ -90,9 +108,9 @@ def run(command, threads, more, folder):
     return done.stdout
 
 
-def mpirun():
-    binding = "core" if (os.cpu_count() or 1) >= RANKS else "none"
-    command = ["mpirun", "-n", RANKS, "--bind-to", binding]
+def mpirun(ranks=RANKS):
+    binding = "core" if (os.cpu_count() or 1) >= ranks else "none"
+    command = ["mpirun", "-n", ranks, "--bind-to", binding]
     return command if binding == "core" else [*command, "--oversubscribe"]
 
 
@@ -139,25 +157,26 @@ class Contest:
                 "    numpy.save(name + '.npy', column[...])\n")
         run(["/usr/bin/python3", "-c", code, file], 1, {}, self.folder)
 
-    def lockstep(self, micro_batches):
-        """step_ms and first_step_seconds of Lockstep with that many micro-batches a step."""
+    def write_config(self, global_batch, micro_batches, reduction):
         self.runs += 1
         name = f"run-{self.runs}"
-        global_batch = RANKS * self.spec["batch"]
-        (self.folder / "exp.yaml").write_text(f"""
+        (self.folder / f"{name}.yaml").write_text(f"""
+run: {{name: {name}}}
 model: {self.spec["model"]}
 data: {{train: train.h5}}
 train:
   steps: {self.steps}
   global_batch: {global_batch}
   micro_batch: {global_batch // micro_batches}
+  reduction: {reduction}
   optimizer: {self.spec["optimizer"]}
 evaluate: {{every_epochs: 0}}
 checkpoint: {{every_epochs: 0}}
 compute: {{threads: 1, device: cpu}}
 """)
-        started = time.time()
-        run([*mpirun(), WORKER, "train", "exp.yaml", f"run.name={name}"], 1, MPI, self.folder)
+        return name
+
+    def times_of(self, name, started):
         lines = (self.folder / "runs" / name / "metrics.jsonl").read_text().splitlines()
         steps = [entry for entry in map(json.loads, lines) if "step_seconds" in entry]
         if len(steps) != self.steps:
@@ -173,6 +192,37 @@ compute: {{threads: 1, device: cpu}}
                 "mean_ms": (stamps[-1] - stamps[warmup - 1]) / (self.steps - warmup) * 1e3,
                 "first_step_seconds": stamps[0] - started}
 
+    def lockstep(self, micro_batches=RANKS, ranks=RANKS, reduction="invariant"):
+        """step_ms, mean_ms and first_step_seconds of Lockstep; the global batch is the same for
+        every number of ranks."""
+        name = self.write_config(RANKS * self.spec["batch"], micro_batches, reduction)
+        started = time.time()
+        run([*mpirun(ranks), WORKER, "train", f"{name}.yaml"], 1, MPI, self.folder)
+        return self.times_of(name, started)
+
+    def apart(self):
+        """As many runs of one rank as there are ranks, at once, each on its own core."""
+        runs = [self.write_config(self.spec["batch"], 1, "invariant") for _ in range(RANKS)]
+        started = time.time()
+        cores = sorted(os.sched_getaffinity(0))
+        processes = [subprocess.Popen([*(["taskset", "-c", str(cores[i])] if len(cores) > i else []),
+                                       WORKER, "train", f"{name}.yaml"], cwd=self.folder,
+                                      env=environment(1, {}), stdout=subprocess.DEVNULL)
+                     for i, name in enumerate(runs)]
+        for process in processes:
+            if process.wait(DEADLINE_SECONDS) != 0:
+                sys.exit(f"a run of one rank exited {process.returncode}")
+        times = [self.times_of(name, started) for name in runs]
+        return {key: statistics.mean(entry[key] for entry in times) for key in times[0]}
+
+    def go(self, key):
+        own = {"lockstep": {}, "fast": {"reduction": "fast"}, "eight": {"micro_batches": 8},
+               "ranks-4": {"micro_batches": 8, "ranks": 4},
+               "ranks-8": {"micro_batches": 8, "ranks": 8}}
+        if key in own:
+            return self.lockstep(**own[key])
+        return self.apart() if key == "apart" else self.peer(key)
+
     def peer(self, kind):
         batch = self.spec["batch"] * (RANKS if kind == "single" else 1)
         threads = RANKS if kind == "single" else 1
@@ -180,6 +230,9 @@ compute: {{threads: 1, device: cpu}}
         start = {
             "ddp": [python, "-m", "torch.distributed.run", "--standalone",
                     "--nproc-per-node", RANKS, PEER, "--exchange", "ddp"],
+            "ddp-channels-last": [python, "-m", "torch.distributed.run", "--standalone",
+                                  "--nproc-per-node", RANKS, PEER, "--exchange", "ddp",
+                                  "--channels-last"],
             "mpi": [*mpirun(), python, PEER, "--exchange", "mpi"],
             "single": [python, PEER, "--exchange", "none"],
         }[kind]
@@ -210,24 +263,30 @@ def compare(results, first, second, random):
             "measurable": CONTROL_LOW <= control_low and control_high <= CONTROL_HIGH}
 
 
-def measure(name, peers, micro_batch_counts, rounds, options, folder):
+def contenders_of(name, quick):
+    if quick:
+        return ["lockstep", "ddp"]
+    return ["lockstep", "fast", "eight", "apart", "ranks-4", "ranks-8", "ddp",
+            *MODELS[name]["peers"]]
+
+
+def measure_steps(name, rounds, options, folder):
     contest = Contest(name, folder, options.quick)
-    contenders = [(f"lockstep-{count}", lambda count=count: contest.lockstep(count))
-                  for count in micro_batch_counts]
-    contenders += [(peer, lambda peer=peer: contest.peer(peer)) for peer in peers]
-    results = {key: [] for key, _ in contenders}
+    contenders = contenders_of(name, options.quick)
+    results = {key: [] for key in contenders}
     loud = 0
     for number in range(rounds):
         # A B C C B A: whatever drifts with time hits each contender alike.
-        for key, go in [*contenders, *reversed(contenders)]:
+        for key in [*contenders, *reversed(contenders)]:
             loud += not wait_for_quiet(options.quiet_wait)
-            result = go()
+            result = contest.go(key)
             results[key].append(result)
-            print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.2f} ms a step "
-                  f"(mean {result['mean_ms']:.2f}), "
+            print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.3g} ms a step "
+                  f"(mean {result['mean_ms']:.3g}), "
                   f"first after {result['first_step_seconds']:.2f} s", flush=True)
     random = np.random.default_rng(1)
-    ours = contenders[0][0]
+    own = [(label, compare(results, second, first, random))
+           for label, first, second in OWN_RATIOS if {first, second} <= results.keys()]
     return {
         "model": name, "what": contest.spec["what"], "batch_per_rank": contest.spec["batch"],
         "steps": contest.steps, "warmup": contest.spec["warmup"], "loud_starts": loud,
@@ -235,8 +294,11 @@ def measure(name, peers, micro_batch_counts, rounds, options, folder):
                     for key, runs in results.items()},
         "first_step_seconds": {key: statistics.median(r["first_step_seconds"] for r in runs)
                                for key, runs in results.items()},
-        "comparisons": {key: compare(results, ours, key, random)
-                        for key, _ in contenders if key != ours},
+        "comparisons": {key: compare(results, "lockstep", key, random)
+                        for key in contenders if key != "lockstep"},
+        "eight_against_ddp": compare(results, "eight", "ddp", random) if "eight" in results
+        else None,
+        "own": own,
         "runs": results,
     }
 
@@ -262,10 +324,34 @@ def describe_machine():
     }
 
 
-def name_of(key):
-    if key.startswith("lockstep-"):
-        return f"Lockstep, {key.removeprefix('lockstep-')} micro-batches"
-    return PEERS[key]
+def cell(comparison, digits=2):
+    """`1.88 (at least 1.83)`, or why not."""
+    if not comparison["measurable"]:
+        low, high = comparison["control"]
+        return f"not measurable now (control {low:.2f}..{high:.2f}; {comparison['ratio']:.2f})"
+    return f"{comparison['ratio']:.{digits}f} (at least {comparison['low']:.{digits}f})"
+
+
+def render_model(model):
+    lines = [f"## {model['what']}", "",
+             f"{model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
+             f"{model['warmup']} left out; {model['loud_starts']} runs started on a machine "
+             "that did not become quiet.", "",
+             "| contender | step | samples/s | first step after | step time / Lockstep's |",
+             "| --- | --- | --- | --- | --- |"]
+    samples = model["batch_per_rank"] * RANKS
+    for key, step_ms in model["step_ms"].items():
+        row = [NAMES[key], f"{step_ms:.3g} ms", f"{samples / step_ms * 1e3:,.0f}",
+               f"{model['first_step_seconds'][key]:.2f} s",
+               "1" if key == "lockstep" else cell(model["comparisons"][key])]
+        lines.append(f"| {' | '.join(row)} |")
+    lines.append("")
+    for label, comparison in model["own"]:
+        lines.append(f"- {label}: {cell(comparison, 3)}")
+    if model["eight_against_ddp"]:
+        lines.append("- DDP's step / Lockstep's with 8 micro-batches: "
+                     + cell(model["eight_against_ddp"]))
+    return lines
 
 
 def render(report):
@@ -278,34 +364,17 @@ def render(report):
         f"{RANKS} ranks with 1 thread each, f32, ranks bound to cores on both sides, the same "
         "malloc thresholds on both sides, warm page cache, every run a new process. Step times "
         "are medians of a run's steps without warm-up, then the median over runs. A ratio is the "
-        "peer's step time over Lockstep's, the median over pairs; *at least* is the low end of "
-        "its 90% bootstrap interval. Control: the same contender against itself in the same "
-        "rounds; where its interval leaves "
-        f"{CONTROL_LOW}..{CONTROL_HIGH}, the machine was too restless and no ratio is given.",
+        "median over pairs; *at least* is the low end of its 90% bootstrap interval. Control: the "
+        "same contender against itself in the same rounds; where its interval leaves "
+        f"{CONTROL_LOW}..{CONTROL_HIGH}, the machine was too restless and the ratio is only shown.",
     ]
     if report["quick"]:
         lines += ["", "**A quick look, not a measurement: too few pairs.**"]
     for model in report["models"]:
-        ours = f"lockstep-{report['micro_batches'][0]}"
-        lines += ["", f"## {model['what']}", "",
-                  f"{model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
-                  f"{model['warmup']} left out; {model['loud_starts']} runs started on a machine "
-                  "that did not become quiet.", "",
-                  "| contender | step | samples/s | first step after | ratio | at least "
-                  "| control |",
-                  "| --- | --- | --- | --- | --- | --- | --- |"]
-        samples = model["batch_per_rank"] * RANKS
-        for key, step_ms in model["step_ms"].items():
-            row = [name_of(key), f"{step_ms:.2f} ms", f"{samples / step_ms * 1e3:,.0f}",
-                   f"{model['first_step_seconds'][key]:.2f} s"]
-            if key == ours:
-                row += ["1", "", ""]
-            else:
-                result = model["comparisons"][key]
-                row += [f"{result['ratio']:.2f}", f"{result['low']:.2f}"] \
-                    if result["measurable"] else ["not measurable now", ""]
-                row.append(f"{result['control'][0]:.2f}..{result['control'][1]:.2f}")
-            lines.append(f"| {' | '.join(row)} |")
+        lines += ["", *render_model(model)]
+    for part in ("sums", "memory"):
+        if part in report:
+            lines += ["", *extras.render(part, report[part])]
     return "\n".join(lines) + "\n"
 
 
@@ -322,9 +391,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round, DDP alone, fewer steps")
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--peers", default=None, help=f"of {','.join(PEERS)}")
-    parser.add_argument("--micro-batches", default=None,
-                        help="micro-batches a step, the first is compared (default 2,8)")
+    parser.add_argument("--parts", default=None, help="of steps, sums, memory (quick: steps alone)")
     parser.add_argument("--rounds", type=int, default=None, help="two pairs each (default 4)")
     parser.add_argument("--quiet-wait", type=float, default=60, metavar="SECONDS",
                         help="how long a run waits for the machine to become quiet (default 60)")
@@ -332,22 +399,23 @@ def main():
     options = parser.parse_args()
 
     models = names(options.models, MODELS)
-    peers = names(options.peers or ("ddp" if options.quick else ",".join(PEERS)), PEERS)
-    counts = options.micro_batches or ("2" if options.quick else "2,8")
-    counts = [int(count) for count in counts.split(",")]
+    parts = names(options.parts or ("steps" if options.quick else "steps,sums,memory"),
+                  ["steps", "sums", "memory"])
     rounds = options.rounds or (1 if options.quick else 4)
     for binary in (LOCKSTEP, WORKER):
         if not binary.exists():
             sys.exit(f"'{binary}' is not built; run './bootstrap.sh build'")
 
     report = {"machine": describe_machine(), "quick": options.quick or rounds < 4, "ranks": RANKS,
-              "micro_batches": counts, "rounds": rounds, "models": []}
-    for name in models:
+              "rounds": rounds, "models": []}
+    for name in models if "steps" in parts else []:
         print(f"{name}: {MODELS[name]['what']}", flush=True)
-        # A count that a model's global batch cannot be cut into is left out for it.
-        fitting = [n for n in counts if RANKS * MODELS[name]["batch"] % n == 0]
         with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
-            report["models"].append(measure(name, peers, fitting, rounds, options, folder))
+            report["models"].append(measure_steps(name, rounds, options, folder))
+    for part in parts:
+        if part != "steps":
+            with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
+                report[part] = extras.measure(part, sys.modules[__name__], pathlib.Path(folder))
     text = render(report)
     print("\n" + text)
     output = options.output or (None if options.quick else str(HERE / "RESULTS"))
@@ -356,4 +424,5 @@ def main():
         pathlib.Path(output + ".json").write_text(json.dumps(report, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

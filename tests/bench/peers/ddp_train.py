@@ -192,6 +192,8 @@ def make_step(options):
     """The rank and a function that trains on one batch."""
     torch.manual_seed(1)
     model = MODELS[options.model]()
+    order = torch.channels_last if options.channels_last else torch.contiguous_format
+    model = model.to(memory_format=order)
     loss_of = nn.CrossEntropyLoss()
 
     if options.exchange == "ddp":
@@ -210,6 +212,8 @@ def make_step(options):
     optimizer = make_optimizer(options.model, model.parameters())
 
     def step(inputs, targets):
+        if options.channels_last:
+            inputs = inputs.to(memory_format=order)
         if options.exchange == "mpi":
             flat.zero_()
         else:
@@ -236,6 +240,8 @@ def main():
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--warmup", type=int, required=True, help="first steps left out")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--channels-last", action="store_true",
+                        help="keep images and convolutions in PyTorch's channels_last order")
     parser.add_argument("--started", type=float, default=time.time())
     options = parser.parse_args()
 
