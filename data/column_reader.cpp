@@ -21,8 +21,12 @@ const char* const kDamageAdvice =
 }  // namespace
 
 ColumnReader::ColumnReader(Hdf5Id hdf5_file, const std::string& path, const FileDescriptor& file,
-                           const ColumnInfo& info, std::size_t cache_bytes)
-    : path_(path), file_(file), info_(info), row_bytes_(info.row_bytes()) {
+                           const ColumnInfo& info, const DatasetFileOptions& options)
+    : path_(path),
+      file_(file),
+      info_(info),
+      row_bytes_(info.row_bytes()),
+      whole_bytes_(options.whole_bytes) {
   if (info.dtype == DType::kUnsupported || info.shape.empty()) {
     throw base::DataError(described() + " holds " + info.type_name +
                           (info.shape.empty() ? " without rows" : " elements") +
@@ -45,7 +49,7 @@ ColumnReader::ColumnReader(Hdf5Id hdf5_file, const std::string& path, const File
   band_rows_ = info.chunk.empty() ? std::max<std::int64_t>(1, kUnchunkedBandBytes / row_bytes)
                                   : info.chunk.front();
   band_rows_ = std::clamp<std::int64_t>(band_rows_, 1, std::max<std::int64_t>(1, info.rows()));
-  most_bands_ = cache_bytes / (static_cast<std::size_t>(band_rows_) * row_bytes_);
+  most_bands_ = options.cache_bytes / (static_cast<std::size_t>(band_rows_) * row_bytes_);
 }
 
 std::optional<std::uint64_t> ColumnReader::find_direct_offset(std::uint64_t file_bytes) const {
@@ -80,15 +84,36 @@ void ColumnReader::read(std::int64_t begin, std::int64_t count, std::span<std::b
 void ColumnReader::gather(std::span<const std::int64_t> rows, std::span<std::byte> out) {
   LOCKSTEP_EXPECT(out.size() == rows.size() * row_bytes_,
                   "the buffer for rows of " + described() + " has another size");
+  if (direct_offset_ && static_cast<std::uint64_t>(info_.rows()) * row_bytes_ <= whole_bytes_) {
+    gather_from_memory(rows, out);
+    return;
+  }
   plan_runs(rows);
   for (const auto& run : runs_) read_run(run, out);
+}
+
+void ColumnReader::gather_from_memory(std::span<const std::int64_t> rows,
+                                      std::span<std::byte> out) {
+  if (whole_.empty()) {
+    whole_.resize(static_cast<std::size_t>(info_.rows()) * row_bytes_);
+    file_.read_at(*direct_offset_, whole_);
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    require_row(rows[i]);
+    std::memcpy(out.data() + i * row_bytes_,
+                whole_.data() + static_cast<std::size_t>(rows[i]) * row_bytes_, row_bytes_);
+  }
+}
+
+void ColumnReader::require_row(std::int64_t row) const {
+  LOCKSTEP_EXPECT(row >= 0 && row < info_.rows(),
+                  "row " + std::to_string(row) + " of " + described() + " does not exist");
 }
 
 void ColumnReader::plan_runs(std::span<const std::int64_t> rows) {
   row_and_place_.clear();
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    LOCKSTEP_EXPECT(rows[i] >= 0 && rows[i] < info_.rows(),
-                    "row " + std::to_string(rows[i]) + " of " + described() + " does not exist");
+    require_row(rows[i]);
     row_and_place_.emplace_back(rows[i], static_cast<std::int64_t>(i));
   }
   std::sort(row_and_place_.begin(), row_and_place_.end());

@@ -2,8 +2,8 @@
 // Reads whole rows of one dataset. Internal to data/; belongs to one DatasetFile and its thread.
 //
 // Rows that lie in the file as they are wanted (contiguous, unfiltered, native type) are read with
-// pread, past HDF5. Everything else is decoded by HDF5 in bands of rows, a chunk high, and the
-// newest bands are kept.
+// pread, past HDF5; small columns once, as a whole. Everything else is decoded by HDF5 in bands of
+// rows, a chunk high, and the newest bands are kept.
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +25,7 @@ class ColumnReader {
   /// `file` must outlive the reader. Throws DataError when the column's elements are not numbers or
   /// lie beyond the end of the file.
   ColumnReader(Hdf5Id hdf5_file, const std::string& path, const FileDescriptor& file,
-               const ColumnInfo& info, std::size_t cache_bytes);
+               const ColumnInfo& info, const DatasetFileOptions& options);
 
   bool is_direct() const { return direct_offset_.has_value(); }
   void read(std::int64_t begin, std::int64_t count, std::span<std::byte> out);
@@ -40,6 +40,8 @@ class ColumnReader {
   };
 
   std::optional<std::uint64_t> find_direct_offset(std::uint64_t file_bytes) const;
+  void gather_from_memory(std::span<const std::int64_t> rows, std::span<std::byte> out);
+  void require_row(std::int64_t row) const;
   void plan_runs(std::span<const std::int64_t> rows);
   void read_run(const Run& run, std::span<std::byte> out);
   void decode(std::int64_t begin, std::int64_t count, std::span<std::byte> out);
@@ -57,6 +59,8 @@ class ColumnReader {
   std::size_t row_bytes_;
   Hdf5Handle dataset_;
   std::optional<std::uint64_t> direct_offset_;
+  std::size_t whole_bytes_;
+  std::vector<std::byte> whole_;  ///< all rows of a small direct column, once they were gathered
 
   std::int64_t band_rows_ = 1;
   std::size_t most_bands_ = 1;

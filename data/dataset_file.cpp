@@ -99,10 +99,8 @@ struct DatasetFile::State {
   detail::ColumnReader& reader(const DatasetFile& owner, const std::string& name) {
     auto found = readers.find(name);
     if (found == readers.end()) {
-      found = readers
-                  .try_emplace(name, hdf5.id(), path, descriptor, owner.column(name),
-                               options.cache_bytes)
-                  .first;
+      found =
+          readers.try_emplace(name, hdf5.id(), path, descriptor, owner.column(name), options).first;
     }
     return found->second;
   }

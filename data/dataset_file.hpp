@@ -34,6 +34,9 @@ struct ColumnInfo {
 struct DatasetFileOptions {
   /// Decoded rows kept for datasets that are chunked, filtered or not in native byte order.
   std::size_t cache_bytes = std::size_t{256} << 20;
+  /// A contiguous dataset up to this size is read as a whole when rows are first wanted in an order
+  /// of their own: a call to the kernel for each row costs more than small rows do.
+  std::size_t whole_bytes = std::size_t{32} << 20;
 };
 
 class DatasetFile {

@@ -261,7 +261,7 @@ void DenseGradients::multiply_by_slope(std::size_t l) {
     for (std::int64_t row = 0; row < rows_; ++row) {
       const float* outputs = own_records_ + row * record_ + inputs_at_[l + 1];
       float* gradients = own_records_ + row * record_ + gradients_at_[l];
-      for (std::int64_t i = 0; i < width; ++i) gradients[i] = outputs[i] > 0 ? gradients[i] : 0.0F;
+      for (std::int64_t i = 0; i < width; ++i) gradients[i] = outputs[i] <= 0 ? 0.0F : gradients[i];
     }
     return;
   }

@@ -32,34 +32,42 @@ constexpr int kLanes = 8, kRows = 6, kVectors = 2;
 
 #endif
 
-enum class Level { kNone, kV3, kV4 };
-
-Level detect() {
+VectorLevel detect() {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v4") != 0) return Level::kV4;
-  if (__builtin_cpu_supports("x86-64-v3") != 0) return Level::kV3;
+  if (__builtin_cpu_supports("x86-64-v4") != 0) return VectorLevel::kV4;
+  if (__builtin_cpu_supports("x86-64-v3") != 0) return VectorLevel::kV3;
 #endif
-  return Level::kNone;
+  return VectorLevel::kNone;
 }
 
-const Level level = detect();
+void require(VectorLevel level) {
+  LOCKSTEP_EXPECT(level != VectorLevel::kNone && level <= best_vector_level(),
+                  "dense kernels on a processor without their instructions");
+}
 
 }  // namespace
 
-bool dense_kernels_available() { return level != Level::kNone; }
+VectorLevel best_vector_level() {
+  static const VectorLevel best = detect();
+  return best;
+}
 
-void dense_forward(const DenseForward& call) {
-  LOCKSTEP_EXPECT(dense_kernels_available(), "dense kernels on a processor without them");
+void dense_forward(const DenseForward& call, VectorLevel level) {
+  require(level);
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  level == Level::kV4 ? v4::forward(call) : v3::forward(call);
+  level == VectorLevel::kV4 ? v4::forward(call) : v3::forward(call);
+#else
+  (void)call;
 #endif
 }
 
-void outer_sum(const OuterSum& call) {
-  LOCKSTEP_EXPECT(dense_kernels_available(), "dense kernels on a processor without them");
+void outer_sum(const OuterSum& call, VectorLevel level) {
+  require(level);
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  level == Level::kV4 ? v4::outer(call) : v3::outer(call);
+  level == VectorLevel::kV4 ? v4::outer(call) : v3::outer(call);
+#else
+  (void)call;
 #endif
 }
 

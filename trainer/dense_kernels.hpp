@@ -7,8 +7,16 @@
 
 namespace lockstep::trainer {
 
-/// Whether this processor has fused multiply-add on vectors (x86-64-v3 or better).
-bool dense_kernels_available();
+/// Builds of the kernels, by the instructions they need; all give the same bits.
+enum class VectorLevel {
+  kNone,  ///< no fused multiply-add on vectors: the kernels cannot be used
+  kV3,    ///< x86-64-v3: AVX2
+  kV4,    ///< x86-64-v4: AVX-512
+};
+
+/// The best that this processor has.
+VectorLevel best_vector_level();
+inline bool dense_kernels_available() { return best_vector_level() != VectorLevel::kNone; }
 
 /// outputs[r][n] = bias[n] + sum over k, first to last, of inputs[r][k] * weights[n][k].
 /// `..._row` counts floats from one row to the next. Outputs must not overlap the operands.
@@ -20,9 +28,9 @@ struct DenseForward {
   const float* bias = nullptr;     ///< [outputs_count]
   float* outputs = nullptr;        ///< [rows][outputs_count]
   std::int64_t outputs_row = 0;
-  bool rectify = false;  ///< max(0, .) on the way out
+  bool rectify = false;  ///< negative outputs become 0; NaN stays
 };
-void dense_forward(const DenseForward& call);
+void dense_forward(const DenseForward& call, VectorLevel level = best_vector_level());
 
 /// sums[r][c] = sum over t, first to last, of left[r * left_row + t * left_step] *
 /// right[t * right_step + c]. Sums must not overlap the operands.
@@ -35,6 +43,6 @@ struct OuterSum {
   float* sums = nullptr;  ///< [rows][columns]
   std::int64_t sums_row = 0;
 };
-void outer_sum(const OuterSum& call);
+void outer_sum(const OuterSum& call, VectorLevel level = best_vector_level());
 
 }  // namespace lockstep::trainer

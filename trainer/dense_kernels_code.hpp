@@ -193,7 +193,7 @@ LOCKSTEP_INLINE void forward_block(const DenseForward& call, long first_row, lon
   for (long n = 0; n < outputs; ++n) {
     for (long r = 0; r < kWidth; ++r) {
       float& sum = sums[n * kWidth + r];
-      sum = call.rectify && !(sum > 0) ? 0 : sum;
+      sum = call.rectify && sum < 0 ? 0 : sum;
     }
   }
   // Back to one sample a row: the same transposition the other way.
@@ -214,27 +214,31 @@ LOCKSTEP_INLINE void forward_block(const DenseForward& call, long first_row, lon
   }
 }
 
+/// All outputs of one block of samples.
+template <int Vectors>
+LOCKSTEP_INLINE void forward_rows(const DenseForward& call, long row, float* packed, float* sums) {
+  for (long n = 0; n < call.outputs_count; n += kForwardOutputs) {
+    const long left = call.outputs_count - n;
+    forward_block<Vectors>(call, row, n, left < kForwardOutputs ? left : kForwardOutputs, packed,
+                           sums);
+  }
+}
+
 void forward(const DenseForward& call) {
   float packed[kStretch * kLanes * kVectors];
   float sums[kForwardOutputs * kLanes * kVectors];
   for (long row = 0; row < call.rows;) {
     const long left = call.rows - row;
-    long taken = 0;
-    for (long n = 0; n < call.outputs_count; n += kForwardOutputs) {
-      const long remaining = call.outputs_count - n;
-      const long outputs = remaining < kForwardOutputs ? remaining : kForwardOutputs;
-      if (left > kLanes * 2) {
-        forward_block<kVectors>(call, row, n, outputs, packed, sums);
-        taken = kLanes * kVectors;
-      } else if (left > kLanes) {
-        forward_block<2>(call, row, n, outputs, packed, sums);
-        taken = kLanes * 2;
-      } else {
-        forward_block<1>(call, row, n, outputs, packed, sums);
-        taken = kLanes;
-      }
+    if (left > kLanes * 2) {
+      forward_rows<kVectors>(call, row, packed, sums);
+      row += kLanes * kVectors;
+    } else if (left > kLanes) {
+      forward_rows<2>(call, row, packed, sums);
+      row += kLanes * 2;
+    } else {
+      forward_rows<1>(call, row, packed, sums);
+      row += kLanes;
     }
-    row += taken;
   }
 }
 

@@ -288,9 +288,11 @@ def measure_steps(name, rounds, options, folder):
     own = [(label, compare(results, second, first, random))
            for label, first, second in OWN_RATIOS if {first, second} <= results.keys()]
     return {
-        "model": name, "what": contest.spec["what"], "batch_per_rank": contest.spec["batch"],
+        "model": name, "commit": commit(), "what": contest.spec["what"], "batch_per_rank": contest.spec["batch"],
         "steps": contest.steps, "warmup": contest.spec["warmup"], "loud_starts": loud,
         "step_ms": {key: statistics.median(r["step_ms"] for r in runs)
+                    for key, runs in results.items()},
+        "mean_ms": {key: statistics.median(r["mean_ms"] for r in runs)
                     for key, runs in results.items()},
         "first_step_seconds": {key: statistics.median(r["first_step_seconds"] for r in runs)
                                for key, runs in results.items()},
@@ -310,6 +312,10 @@ def first_line(*command):
         return "unknown"
 
 
+def commit():
+    return first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+
+
 def describe_machine():
     cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").open()
                 if line.startswith("model name")), "unknown")
@@ -318,7 +324,6 @@ def describe_machine():
     return {
         "cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory, 1),
         "kernel": platform.release(), "date": datetime.date.today().isoformat(),
-        "commit": first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
         "lockstep": first_line(str(LOCKSTEP), "version"), "torch": torch.__version__,
         "mpi": first_line("mpirun", "--version"), "python": platform.python_version(),
     }
@@ -334,14 +339,17 @@ def cell(comparison, digits=2):
 
 def render_model(model):
     lines = [f"## {model['what']}", "",
-             f"{model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
+             f"Commit {model['commit']}. {model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
              f"{model['warmup']} left out; {model['loud_starts']} runs started on a machine "
              "that did not become quiet.", "",
-             "| contender | step | samples/s | first step after | step time / Lockstep's |",
-             "| --- | --- | --- | --- | --- |"]
+             "| contender | step | by the clock | samples/s | first step after | step time / "
+             "Lockstep's |",
+             "| --- | --- | --- | --- | --- | --- |"]
     samples = model["batch_per_rank"] * RANKS
     for key, step_ms in model["step_ms"].items():
-        row = [NAMES[key], f"{step_ms:.3g} ms", f"{samples / step_ms * 1e3:,.0f}",
+        mean_ms = model["mean_ms"][key]
+        row = [NAMES[key], f"{step_ms:.3g} ms", f"{mean_ms:.3g} ms",
+               f"{samples / mean_ms * 1e3:,.0f}",
                f"{model['first_step_seconds'][key]:.2f} s",
                "1" if key == "lockstep" else cell(model["comparisons"][key])]
         lines.append(f"| {' | '.join(row)} |")
@@ -357,14 +365,15 @@ def render_model(model):
 def render(report):
     machine, lines = report["machine"], ["# Lockstep and its peers", ""]
     lines += [
-        f"{machine['date']}, commit {machine['commit']}: {machine['cpu']}, {machine['cores']} "
+        f"{machine['date']}: {machine['cpu']}, {machine['cores']} "
         f"cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}; torch "
         f"{machine['torch']}, {machine['mpi']}, Python {machine['python']}.",
         "",
         f"{RANKS} ranks with 1 thread each, f32, ranks bound to cores on both sides, the same "
         "malloc thresholds on both sides, warm page cache, every run a new process. Step times "
-        "are medians of a run's steps without warm-up, then the median over runs. A ratio is the "
-        "median over pairs; *at least* is the low end of its 90% bootstrap interval. Control: the "
+        "are medians of a run's steps without warm-up, then the median over runs; *by the clock* is "
+        "the mean from the end of one step to the end of another, with all that happens between "
+        "steps. A ratio is the median of step times over pairs; *at least* is the low end of its 90% bootstrap interval. Control: the "
         "same contender against itself in the same rounds; where its interval leaves "
         f"{CONTROL_LOW}..{CONTROL_HIGH}, the machine was too restless and the ratio is only shown.",
     ]
@@ -384,6 +393,29 @@ def names(text, known):
         if name not in known:
             sys.exit(f"'{name}' is not known (there are {', '.join(known)})")
     return chosen
+
+
+def keep_older(report, path):
+    """The report with the models and parts that this run left out, as an earlier run on this
+    machine found them."""
+    if not path.exists():
+        return report
+    older = json.loads(path.read_text())
+    if older["machine"]["cpu"] != report["machine"]["cpu"] or older["quick"] or report["quick"]:
+        return report
+    measured = {model["model"]: model for model in [*older["models"], *report["models"]]}
+    parts = {part: found[part] for found in (older, report) for part in ("sums", "memory")
+             if part in found}
+    return {**report, **parts, "models": [measured[name] for name in MODELS if name in measured]}
+
+
+def save(report, output):
+    """After each part, so that a later one that fails costs only itself."""
+    if not output:
+        return
+    whole = keep_older(report, pathlib.Path(output + ".json"))
+    pathlib.Path(output + ".md").write_text(render(whole))
+    pathlib.Path(output + ".json").write_text(json.dumps(whole, indent=1) + "\n")
 
 
 def main():
@@ -408,20 +440,18 @@ def main():
 
     report = {"machine": describe_machine(), "quick": options.quick or rounds < 4, "ranks": RANKS,
               "rounds": rounds, "models": []}
+    output = options.output or (None if options.quick else str(HERE / "RESULTS"))
     for name in models if "steps" in parts else []:
         print(f"{name}: {MODELS[name]['what']}", flush=True)
         with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
             report["models"].append(measure_steps(name, rounds, options, folder))
+        save(report, output)
     for part in parts:
         if part != "steps":
             with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
                 report[part] = extras.measure(part, sys.modules[__name__], pathlib.Path(folder))
-    text = render(report)
-    print("\n" + text)
-    output = options.output or (None if options.quick else str(HERE / "RESULTS"))
-    if output:
-        pathlib.Path(output + ".md").write_text(text)
-        pathlib.Path(output + ".json").write_text(json.dumps(report, indent=1) + "\n")
+            save(report, output)
+    print("\n" + render(report))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ TEST(DatasetFile, ReadsTheSameRowsFromEveryLayout) {
   for (const auto& [name, column] : layouts()) {
     for (const std::size_t cache_bytes : {std::size_t{0}, std::size_t{30}, std::size_t{1} << 20}) {
       OddFile(directory.file("f.h5")).add(column);
-      DatasetFile file(directory.file("f.h5"), {.cache_bytes = cache_bytes});
+      DatasetFile file(directory.file("f.h5"),
+                       {.cache_bytes = cache_bytes, .whole_bytes = cache_bytes});
 
       const auto out = gather(file, rows);
 
@@ -92,7 +93,7 @@ TEST(DatasetFile, ReadsTheSameRowsFromEveryLayout) {
       for (const auto row : rows) {
         for (int j = 0; j < kWidth; ++j) expected.push_back(static_cast<float>(10 * row + j));
       }
-      EXPECT_EQ(out, expected) << name << ", cache of " << cache_bytes << " bytes";
+      EXPECT_EQ(out, expected) << name << ", caches of " << cache_bytes << " bytes";
       EXPECT_EQ(file.access_of("x"), name == "contiguous" ? "direct" : "decoded") << name;
     }
   }
@@ -103,7 +104,9 @@ RC_GTEST_PROP(DatasetFile, GathersAnyRowsInTheOrderAskedFor, ()) {
   const auto all = layouts();
   const auto& column = all[*rc::gen::inRange<std::size_t>(0, all.size())].second;
   OddFile(directory.file("f.h5")).add(column);
-  DatasetFile file(directory.file("f.h5"), {.cache_bytes = *rc::gen::inRange<std::size_t>(0, 100)});
+  DatasetFile file(directory.file("f.h5"),
+                   {.cache_bytes = *rc::gen::inRange<std::size_t>(0, 100),
+                    .whole_bytes = *rc::gen::element<std::size_t>(0, 1000)});
   const auto rows =
       *rc::gen::container<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(0, kRows));
 
@@ -315,7 +318,7 @@ TEST(DatasetFile, SaysThatAFileWasCutShort) {
 TEST(DatasetFile, SaysThatAFileShrankWhileItWasOpen) {
   const TemporaryDirectory directory;
   OddFile(directory.file("f.h5")).add(column_f32());
-  DatasetFile file(directory.file("f.h5"));
+  DatasetFile file(directory.file("f.h5"), {.whole_bytes = 0});
   gather(file, {0});
   std::filesystem::resize_file(directory.file("f.h5"), 100);
 

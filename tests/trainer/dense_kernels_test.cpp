@@ -34,25 +34,22 @@ std::vector<Sizes> sizes() {
   return all;
 }
 
+/// The builds that this processor can run.
+std::vector<VectorLevel> levels() {
+  std::vector<VectorLevel> all;
+  for (const auto level : {VectorLevel::kV3, VectorLevel::kV4}) {
+    if (level <= best_vector_level()) all.push_back(level);
+  }
+  return all;
+}
+
 TEST(DenseKernels, ForwardIsOneChainOfFusedSumsForEachOutput) {
-  if (!dense_kernels_available()) GTEST_SKIP() << "the processor has no x86-64-v3";
   for (const auto& [rows, outputs, inputs] : sizes()) {
     const auto row = inputs + 3, out_row = outputs + 5;
     const auto x = random_floats(rows * row, 1), w = random_floats(outputs * inputs, 2),
                bias = random_floats(outputs, 3);
     for (const bool rectify : {false, true}) {
-      std::vector<float> y(static_cast<std::size_t>(rows * out_row), 77.0F);
-      dense_forward({.rows = rows,
-                     .inputs_count = inputs,
-                     .outputs_count = outputs,
-                     .inputs = x.data(),
-                     .inputs_row = row,
-                     .weights = w.data(),
-                     .bias = bias.data(),
-                     .outputs = y.data(),
-                     .outputs_row = out_row,
-                     .rectify = rectify});
-      auto wanted = std::vector<float>(y.size(), 77.0F);
+      std::vector<float> wanted(static_cast<std::size_t>(rows * out_row), 77.0F);
       for (std::int64_t r = 0; r < rows; ++r) {
         for (std::int64_t n = 0; n < outputs; ++n) {
           float sum = bias[static_cast<std::size_t>(n)];
@@ -60,32 +57,62 @@ TEST(DenseKernels, ForwardIsOneChainOfFusedSumsForEachOutput) {
             sum = std::fma(x[static_cast<std::size_t>(r * row + k)],
                            w[static_cast<std::size_t>(n * inputs + k)], sum);
           }
-          wanted[static_cast<std::size_t>(r * out_row + n)] = rectify && !(sum > 0) ? 0.0F : sum;
+          wanted[static_cast<std::size_t>(r * out_row + n)] = rectify && sum < 0 ? 0.0F : sum;
         }
       }
-      ASSERT_EQ(y, wanted) << rows << " rows, " << outputs << " outputs, " << inputs << " inputs";
+      for (const auto level : levels()) {
+        std::vector<float> y(wanted.size(), 77.0F);
+        dense_forward({.rows = rows,
+                       .inputs_count = inputs,
+                       .outputs_count = outputs,
+                       .inputs = x.data(),
+                       .inputs_row = row,
+                       .weights = w.data(),
+                       .bias = bias.data(),
+                       .outputs = y.data(),
+                       .outputs_row = out_row,
+                       .rectify = rectify},
+                      level);
+        ASSERT_EQ(y, wanted) << "level " << static_cast<int>(level) << ", " << rows << " rows, "
+                             << outputs << " outputs, " << inputs << " inputs";
+      }
     }
   }
 }
 
+TEST(DenseKernels, ForwardKeepsNaNThroughRectification) {
+  const float input = 1, weight = std::nanf(""), bias = 0;
+  for (const auto level : levels()) {
+    float output = 0;
+    dense_forward({.rows = 1,
+                   .inputs_count = 1,
+                   .outputs_count = 1,
+                   .inputs = &input,
+                   .inputs_row = 1,
+                   .weights = &weight,
+                   .bias = &bias,
+                   .outputs = &output,
+                   .outputs_row = 1,
+                   .rectify = true},
+                  level);
+    EXPECT_TRUE(std::isnan(output)) << "a diverged model would look healthy";
+  }
+}
+
+TEST(DenseKernels, NothingToComputeEndsAtOnce) {
+  for (const auto level : levels()) {
+    dense_forward({.rows = 3}, level);
+    dense_forward({.outputs_count = 3}, level);
+    outer_sum({.rows = 3, .steps = 2}, level);
+  }
+}
+
 TEST(DenseKernels, OuterSumRunsOverTheStepsInTheirOrder) {
-  if (!dense_kernels_available()) GTEST_SKIP() << "the processor has no x86-64-v3";
   for (const auto& [rows, columns, steps] : sizes()) {
     const auto left_step = rows + 2, right_step = columns + 9, sums_row = columns + 1;
     const auto left = random_floats(steps * left_step, 4),
                right = random_floats(steps * right_step, 5);
-    std::vector<float> sums(static_cast<std::size_t>(rows * sums_row), 55.0F);
-    outer_sum({.rows = rows,
-               .columns = columns,
-               .steps = steps,
-               .left = left.data(),
-               .left_row = 1,
-               .left_step = left_step,
-               .right = right.data(),
-               .right_step = right_step,
-               .sums = sums.data(),
-               .sums_row = sums_row});
-    auto wanted = std::vector<float>(sums.size(), 55.0F);
+    std::vector<float> wanted(static_cast<std::size_t>(rows * sums_row), 55.0F);
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t c = 0; c < columns; ++c) {
         float sum = 0;
@@ -96,7 +123,22 @@ TEST(DenseKernels, OuterSumRunsOverTheStepsInTheirOrder) {
         wanted[static_cast<std::size_t>(r * sums_row + c)] = sum;
       }
     }
-    ASSERT_EQ(sums, wanted) << rows << " rows, " << columns << " columns, " << steps << " steps";
+    for (const auto level : levels()) {
+      std::vector<float> sums(wanted.size(), 55.0F);
+      outer_sum({.rows = rows,
+                 .columns = columns,
+                 .steps = steps,
+                 .left = left.data(),
+                 .left_row = 1,
+                 .left_step = left_step,
+                 .right = right.data(),
+                 .right_step = right_step,
+                 .sums = sums.data(),
+                 .sums_row = sums_row},
+                level);
+      ASSERT_EQ(sums, wanted) << "level " << static_cast<int>(level) << ", " << rows << " rows, "
+                              << columns << " columns, " << steps << " steps";
+    }
   }
 }
 

@@ -33,8 +33,10 @@ for size in map(int, options.sizes.split(",")):
             torch.distributed.all_reduce(values)
         return (time.perf_counter() - begin) / calls
 
-    once = batch(3)
-    calls = max(1, min(2000, int(0.1 / max(once, 1e-6))))
+    # All ranks must make the same number of calls: the slowest one's time decides it.
+    once = torch.tensor([batch(3)])
+    torch.distributed.all_reduce(once, torch.distributed.ReduceOp.MAX)
+    calls = max(1, min(2000, int(0.1 / max(once.item(), 1e-6))))
     seconds[size] = statistics.median(batch(calls) for _ in range(5))
 if rank == 0:
     print(json.dumps(seconds), flush=True)
