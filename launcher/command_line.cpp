@@ -32,7 +32,7 @@ std::string root_help() {
       "lockstep {}: training whose result depends on configuration, seed and data alone\n\n"
       "usage: lockstep COMMAND [options]\n\n"
       "examples:\n"
-      "  lockstep train configs/examples/fashion-cnn.yaml --ranks 2\n"
+      "  lockstep train configs/examples/fashion_mnist.yaml --ranks 2\n"
       "  lockstep show latest\n",
       kVersion);
   std::string_view heading;
