@@ -1,5 +1,6 @@
 #include "checkpoints/ledger.hpp"
 
+#include <array>
 #include <bit>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -17,9 +18,11 @@ const std::string kFirstHash(64, '0');
 
 std::string bits_of(double value) {
   const auto bits = std::bit_cast<std::uint64_t>(value);
-  std::string text(16, '0');
-  for (std::size_t i = 0; i < 16; ++i) text[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];
-  return text;
+  std::array<std::uint8_t, sizeof bits> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::uint8_t>(bits >> (56 - 8 * i));
+  }
+  return base::to_hex(bytes);
 }
 
 double from_bits(const std::string& text) {

@@ -6,16 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-
-// One build serves every machine: the loops are compiled per instruction set and chosen when the
-// program is loaded. Sanitizers cannot run code that early.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define LOCKSTEP_CLONES
-#endif
+#include "base/vector_clones.hpp"
 
 // Where `sum` is one of the operands, each element is still read before it is written.
 #if defined(__clang__)
@@ -29,12 +20,14 @@ namespace {
 
 constexpr std::size_t kTile = 1024;  // elements; a tile of every operand stays in the L1 cache
 
-LOCKSTEP_CLONES void add(const float* lower, const float* upper, float* sum, std::size_t count) {
+LOCKSTEP_VECTOR_CLONES void add(const float* lower, const float* upper, float* sum,
+                                std::size_t count) {
   LOCKSTEP_INDEPENDENT
   for (std::size_t i = 0; i < count; ++i) sum[i] = lower[i] + upper[i];
 }
 
-LOCKSTEP_CLONES void add(const double* lower, const double* upper, double* sum, std::size_t count) {
+LOCKSTEP_VECTOR_CLONES void add(const double* lower, const double* upper, double* sum,
+                                std::size_t count) {
   LOCKSTEP_INDEPENDENT
   for (std::size_t i = 0; i < count; ++i) sum[i] = lower[i] + upper[i];
 }

@@ -14,6 +14,12 @@ namespace {
 constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 constexpr std::size_t kRangeFactor = 4;
 
+[[noreturn]] void refuse(const std::string& text) {
+  throw base::ConfigError("size " + base::quote(text) +
+                          " cannot be used (sizes are 1 to 1G, with K, M or G for binary "
+                          "units); write for example --sizes 4K,1M or --sizes 4K:64M");
+}
+
 std::size_t parse_size(const std::string& text) {
   std::size_t number = 0;
   const auto* end = text.data() + text.size();
@@ -25,9 +31,7 @@ std::size_t parse_size(const std::string& text) {
                       : unit == "G" ? std::size_t{1} << 30
                                     : std::size_t{0};
   if (error != std::errc() || factor == 0 || number == 0 || number > kMostBytes / factor) {
-    throw base::ConfigError("size " + base::quote(text) +
-                            " cannot be used (sizes are 1 to 1G, with K, M or G for binary "
-                            "units); write for example --sizes 4K,1M or --sizes 4K:64M");
+    refuse(text);
   }
   return number * factor;
 }
@@ -44,7 +48,7 @@ std::vector<std::size_t> parse_sizes(const std::string& text) {
   } else {
     for (const auto& part : base::split(text, ',')) sizes.push_back(parse_size(std::string(part)));
   }
-  if (sizes.empty()) parse_size("");
+  if (sizes.empty()) refuse(text);
   return sizes;
 }
 

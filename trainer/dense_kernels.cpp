@@ -41,9 +41,20 @@ VectorLevel detect() {
   return VectorLevel::kNone;
 }
 
-void require(VectorLevel level) {
+struct Kernels {
+  void (*forward)(const DenseForward& call);
+  void (*outer)(const OuterSum& call);
+};
+
+Kernels kernels_of(VectorLevel level) {
   LOCKSTEP_EXPECT(level != VectorLevel::kNone && level <= best_vector_level(),
                   "dense kernels on a processor without their instructions");
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  if (level == VectorLevel::kV4) return {v4::forward, v4::outer};
+  return {v3::forward, v3::outer};
+#else
+  return {};
+#endif
 }
 
 }  // namespace
@@ -53,22 +64,8 @@ VectorLevel best_vector_level() {
   return best;
 }
 
-void dense_forward(const DenseForward& call, VectorLevel level) {
-  require(level);
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  level == VectorLevel::kV4 ? v4::forward(call) : v3::forward(call);
-#else
-  (void)call;
-#endif
-}
+void dense_forward(const DenseForward& call, VectorLevel level) { kernels_of(level).forward(call); }
 
-void outer_sum(const OuterSum& call, VectorLevel level) {
-  require(level);
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  level == VectorLevel::kV4 ? v4::outer(call) : v3::outer(call);
-#else
-  (void)call;
-#endif
-}
+void outer_sum(const OuterSum& call, VectorLevel level) { kernels_of(level).outer(call); }
 
 }  // namespace lockstep::trainer

@@ -24,13 +24,11 @@ struct Start {
   long row;
 };
 
-/// The right factor of some sums: `step` floats from one step to the next. What comes after it in
-/// memory order is fetched while these sums are made: `next` and its rows, 16 lines of each.
+/// The right factor of some sums: `step` floats from one step to the next.
 struct Right {
   const float* first;
   long step;
-  const float* next = nullptr;
-  long next_row = 0;
+  bool packed = false;  ///< it is in the cache already, and what comes next is more of the left
 };
 
 template <int Rows, int Vectors>
@@ -44,8 +42,8 @@ LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float
     Vector b[Vectors];
     const float* row = right.first + t * right.step;
     for (int j = 0; j < Vectors; ++j) b[j] = load(row + kLanes * j);
-    if (right.next != nullptr) {
-      __builtin_prefetch(right.next + t / 16 * right.next_row + t % 16 * 16);
+    if (right.packed) {
+      __builtin_prefetch(left.first + (Rows + t / 16) * left.row + t % 16 * 16);
     } else {
       for (int j = 0; j < Vectors; ++j) __builtin_prefetch(row + kLanes * (j + Vectors));
     }
@@ -55,9 +53,7 @@ LOCKSTEP_INLINE void tile(Left left, Right right, long steps, Start start, float
     }
   }
   for (int i = 0; i < Rows; ++i) {
-    for (int j = 0; j < Vectors; ++j) {
-      store(sums + i * sums_row + kLanes * j, acc[i][j]);
-    }
+    for (int j = 0; j < Vectors; ++j) store(sums + i * sums_row + kLanes * j, acc[i][j]);
   }
 }
 
@@ -179,16 +175,8 @@ LOCKSTEP_INLINE void forward_block(const DenseForward& call, long first_row, lon
     pack(call.inputs + first_row * call.inputs_row + first, call.inputs_row, rows, kWidth, steps,
          packed);
     const float* weights = call.weights + first_output * call.inputs_count + first;
-    const auto some = [&]<int Count>(long n) __attribute__((always_inline)) {
-      tile<Count, Vectors>(
-          {weights + n * call.inputs_count, call.inputs_count, 1},
-          {packed, kWidth, weights + (n + Count) * call.inputs_count, call.inputs_count}, steps,
-          {sums + n * kWidth, kWidth}, sums + n * kWidth, kWidth);
-    };
-    long n = 0;
-    for (; n + kRows <= outputs; n += kRows) some.template operator()<kRows>(n);
-    for (; n + 2 <= outputs; n += 2) some.template operator()<2>(n);
-    for (; n < outputs; ++n) some.template operator()<1>(n);
+    tiles<Vectors>(outputs, {weights, call.inputs_count, 1}, {packed, kWidth, true}, steps,
+                   {sums, kWidth}, sums, kWidth);
   }
   for (long n = 0; n < outputs; ++n) {
     for (long r = 0; r < kWidth; ++r) {

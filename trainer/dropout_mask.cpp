@@ -3,13 +3,7 @@
 #include <array>
 
 #include "base/philox.hpp"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_VECTOR_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define LOCKSTEP_VECTOR_CLONES
-#endif
+#include "base/vector_clones.hpp"
 
 namespace lockstep::trainer {
 namespace {

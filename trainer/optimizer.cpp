@@ -5,16 +5,10 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "base/vector_clones.hpp"
 
 // The same scalar formulas for each instruction set; without fused multiply-add (see
 // lockstep_flags) the variants agree bit for bit.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
-#define LOCKSTEP_VECTOR_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define LOCKSTEP_VECTOR_CLONES
-#endif
-
 namespace lockstep::trainer {
 namespace {
 

@@ -57,7 +57,8 @@ def measure_sums(bench, folder):
         for size, seconds in json.loads(line).items():
             keep("gloo", int(size), seconds)
         print("  sums: one round done", flush=True)
-    return {kind: {size: sorted(values)[len(values) // 2] for size, values in by_size.items()}
+    # Keys as JSON has them: what an earlier run left is rendered again.
+    return {kind: {str(size): sorted(values)[len(values) // 2] for size, values in by_size.items()}
             for kind, by_size in best.items()}
 
 
@@ -72,11 +73,12 @@ def render_sums(result):
              "algorithms at each size.", "",
              "| size | Lockstep | MPI_Allreduce | gloo |", "| --- | --- | --- | --- |"]
     for size in SIZES:
-        row = [f"{size >> 10} KiB", *(f"{result[kind][size] * 1e6:,.1f} us"
+        row = [f"{size >> 10} KiB", *(f"{result[kind][str(size)] * 1e6:,.1f} us"
                                       for kind in ("lockstep", "mpi", "gloo"))]
         lines.append(f"| {' | '.join(row)} |")
     for kind, name in (("mpi", "MPI_Allreduce"), ("gloo", "gloo")):
-        ratio = geometric_mean([result["lockstep"][size] / result[kind][size] for size in SIZES])
+        ratio = geometric_mean([seconds / result[kind][size]
+                                for size, seconds in result["lockstep"].items()])
         lines += ["", f"Geometric mean of time / {name}'s: {ratio:.3f}."]
     return lines
 

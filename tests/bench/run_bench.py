@@ -338,10 +338,13 @@ def cell(comparison, digits=2):
 
 
 def render_model(model):
+    loud = model["loud_starts"]
+    if loud is None:  # put together again from a log that does not tell
+        loud = "an unknown number of"
     lines = [f"## {model['what']}", "",
              f"Commit {model['commit']}. {model['batch_per_rank']} samples a rank, {model['steps']} steps, the first "
-             f"{model['warmup']} left out; {model['loud_starts']} runs started on a machine "
-             "that did not become quiet.", "",
+             f"{model['warmup']} left out; {loud} runs started on a machine that did not become "
+             "quiet.", "",
              "| contender | step | by the clock | samples/s | first step after | step time / "
              "Lockstep's |",
              "| --- | --- | --- | --- | --- | --- |"]
