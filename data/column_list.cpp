@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "data/filters.hpp"
 #include "data/hdf5_types.hpp"
 
 namespace lockstep::data::detail {
@@ -34,6 +35,10 @@ std::string filter_name(H5Z_filter_t filter, const std::string& stored) {
     case H5Z_FILTER_SZIP: return "szip";
     case H5Z_FILTER_NBIT: return "nbit";
     case H5Z_FILTER_SCALEOFFSET: return "scaleoffset";
+    case kFilterLzf: return "lzf";
+    case kFilterBlosc: return "blosc";
+    case kFilterLz4: return "lz4";
+    case kFilterZstd: return "zstd";
     default: return stored.empty() ? "filter " + std::to_string(filter) : stored;
   }
 }
@@ -41,8 +46,13 @@ std::string filter_name(H5Z_filter_t filter, const std::string& stored) {
 /// Lists the datasets below one group.
 class Lister {
  public:
-  Lister(std::string path, std::uint64_t file_bytes)
-      : path_(std::move(path)), file_bytes_(file_bytes) {}
+  Lister(Hdf5Id file, std::string path, std::uint64_t file_bytes)
+      : path_(std::move(path)), file_bytes_(file_bytes) {
+    H5O_info_t root{};
+    read_checked(H5Oget_info2(file, &root, H5O_INFO_BASIC), "H5Oget_info2", what(""),
+                 kRemakeAdvice);
+    file_number_ = root.fileno;
+  }
 
   std::vector<ColumnInfo> take_columns() { return std::move(columns_); }
 
@@ -79,9 +89,10 @@ class Lister {
     H5L_info_t link{};
     read_checked(H5Lget_info(group, name.c_str(), &link, H5P_DEFAULT), "H5Lget_info",
                  what(full_name), kRemakeAdvice);
-    // Links to other files are not followed, nor links that lead nowhere.
-    if (link.type != H5L_TYPE_HARD &&
-        (link.type != H5L_TYPE_SOFT || H5Oexists_by_name(group, name.c_str(), H5P_DEFAULT) <= 0)) {
+    if (link.type != H5L_TYPE_HARD && H5Oexists_by_name(group, name.c_str(), H5P_DEFAULT) <= 0) {
+      H5Eclear2(H5E_DEFAULT);
+      if (link.type == H5L_TYPE_EXTERNAL)
+        columns_.push_back(dangling(group, name, full_name, link));
       return;
     }
     const Hdf5Handle object(read_checked(H5Oopen(group, name.c_str(), H5P_DEFAULT), "H5Oopen",
@@ -91,27 +102,47 @@ class Lister {
       case H5I_GROUP:
         if (depth < kDeepestGroup) list(object.id(), full_name + "/", depth + 1);
         break;
-      case H5I_DATASET: columns_.push_back(describe(object.id(), full_name)); break;
+      case H5I_DATASET: describe(object.id(), full_name); break;
       default: break;
     }
   }
 
-  ColumnInfo describe(Hdf5Id dataset, const std::string& name) const {
+  /// A link to a file that is not there: listed, so that whoever wants it learns why.
+  ColumnInfo dangling(Hdf5Id group, const std::string& name, const std::string& full_name,
+                      const H5L_info_t& link) const {
+    std::vector<char> value(link.u.val_size + 1, '\0');
+    const char* file = "?";
+    const char* object = nullptr;
+    if (H5Lget_val(group, name.c_str(), value.data(), link.u.val_size, H5P_DEFAULT) < 0 ||
+        H5Lunpack_elink_val(value.data(), link.u.val_size, nullptr, &file, &object) < 0) {
+      H5Eclear2(H5E_DEFAULT);
+    }
     ColumnInfo info;
-    info.name = name;
+    info.name = info.dataset = full_name;
+    info.type_name = "missing external file " + base::quote(file);
+    info.in_other_file = true;
+    return info;
+  }
+
+  void describe(Hdf5Id dataset, const std::string& name) {
+    ColumnInfo info;
+    info.dataset = name;
     const Hdf5Handle type(
         read_checked(H5Dget_type(dataset), "H5Dget_type", what(name), kRemakeAdvice), H5Tclose);
-    info.dtype = dtype_of(type.id());
-    info.type_name = type_name_of(type.id());
     const auto element_bytes = std::max<std::uint64_t>(1, H5Tget_size(type.id()));
-    info.shape = shape_of(dataset, name, element_bytes);
+    const auto extent = shape_of(dataset, name, element_bytes);
     info.stored_bytes = H5Dget_storage_size(dataset);
+    H5O_info_t object{};
+    read_checked(H5Oget_info2(dataset, &object, H5O_INFO_BASIC), "H5Oget_info2", what(name),
+                 kRemakeAdvice);
+    info.in_other_file = object.fileno != file_number_;
     const Hdf5Handle plist(read_checked(H5Dget_create_plist(dataset), "H5Dget_create_plist",
                                         what(name), kRemakeAdvice),
                            H5Pclose);
+    info.shape = extent;
     check_claim(plist.id(), info, element_bytes);
     if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
-      std::vector<hsize_t> chunk(info.shape.size());
+      std::vector<hsize_t> chunk(extent.size());
       read_checked(H5Pget_chunk(plist.id(), static_cast<int>(chunk.size()), chunk.data()),
                    "H5Pget_chunk", what(name), kRemakeAdvice);
       info.chunk.assign(chunk.begin(), chunk.end());
@@ -125,7 +156,18 @@ class Lister {
                                          nullptr, text.size() - 1, text.data(), nullptr);
       info.filters.push_back(filter_name(filter, text.data()));
     }
-    return info;
+    for (const auto& element : elements_of(type.id())) {
+      info.name = name;
+      for (const auto& member : element.members) info.name += "." + member;
+      info.members = element.members;
+      info.dtype = element.dtype;
+      info.type_name = element.name;
+      info.shape = extent;
+      if (!extent.empty()) {
+        info.shape.insert(info.shape.end(), element.lengths.begin(), element.lengths.end());
+      }
+      columns_.push_back(info);
+    }
   }
 
   std::vector<std::int64_t> shape_of(Hdf5Id dataset, const std::string& name,
@@ -154,7 +196,8 @@ class Lister {
     auto claimed = element_bytes;
     for (const auto length : info.shape) claimed *= static_cast<std::uint64_t>(length);
     const auto layout = H5Pget_layout(plist);
-    if (layout == H5D_VIRTUAL || H5Pget_external_count(plist) > 0) return;  // lies elsewhere
+    const bool elsewhere = layout == H5D_VIRTUAL || H5Pget_external_count(plist) > 0;
+    if (elsewhere || info.in_other_file) return;
     auto possible = file_bytes_;
     if (layout == H5D_COMPACT) {
       possible = info.stored_bytes;
@@ -162,7 +205,7 @@ class Lister {
       possible = std::max(kMostSparseBytes, file_bytes_ * kMostInflation);
     }
     if (claimed > possible) {
-      throw base::DataError("dataset " + base::quote(info.name) + " of " + base::quote(path_) +
+      throw base::DataError("dataset " + base::quote(info.dataset) + " of " + base::quote(path_) +
                             " claims " + base::format_bytes(claimed) + " in a file of " +
                             base::format_bytes(file_bytes_) +
                             " (the file was cut short, or its header is damaged); copy or make it "
@@ -172,6 +215,7 @@ class Lister {
 
   std::string path_;
   std::uint64_t file_bytes_;
+  unsigned long file_number_ = 0;  ///< as HDF5 counts open files
   std::vector<ColumnInfo> columns_;
   std::size_t objects_ = 0;
 };
@@ -180,7 +224,7 @@ class Lister {
 
 std::vector<ColumnInfo> list_columns(Hdf5Id file, const std::string& path,
                                      std::uint64_t file_bytes) {
-  Lister lister(path, file_bytes);
+  Lister lister(file, path, file_bytes);
   lister.list(file, "", 0);
   return lister.take_columns();
 }

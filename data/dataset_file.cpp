@@ -3,15 +3,19 @@
 #include <hdf5.h>
 
 #include <array>
+#include <cstring>
 #include <map>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "data/column_list.hpp"
-#include "data/column_reader.hpp"
 #include "data/file_descriptor.hpp"
+#include "data/hdf5_driver.hpp"
 #include "data/hdf5_library.hpp"
+#include "data/hdf5_rows.hpp"
+#include "data/mapped_file.hpp"
+#include "data/row_reader.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -42,11 +46,7 @@ Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file
                           "import idx'");
   }
   const Hdf5Lock lock;
-  const Hdf5Handle access(read_checked(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate",
-                                       "HDF5 cannot be used", "check the HDF5 library"),
-                          H5Pclose);
-  // Network file systems without locks must not stop a reader.
-  H5Pset_file_locking(access.id(), false, true);
+  const auto access = detail::driver_access();
   // What HDF5 leaves open after an error inside a damaged file must not keep the file alive.
   H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
   const auto id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id());
@@ -91,16 +91,17 @@ struct DatasetFile::State {
       : path(file_path),
         options(file_options),
         descriptor(path),
+        mapped(descriptor),
         hdf5(open_hdf5(path, descriptor)) {
     const Hdf5Lock lock;
     columns = detail::list_columns(hdf5.id(), path, descriptor.size());
   }
 
-  detail::ColumnReader& reader(const DatasetFile& owner, const std::string& name) {
+  detail::RowReader& reader(const DatasetFile& owner, const std::string& name) {
     auto found = readers.find(name);
     if (found == readers.end()) {
-      found =
-          readers.try_emplace(name, hdf5.id(), path, descriptor, owner.column(name), options).first;
+      const detail::RowReader::Files files{hdf5.id(), path, descriptor, mapped};
+      found = readers.try_emplace(name, files, owner.column(name), options).first;
     }
     return found->second;
   }
@@ -108,9 +109,10 @@ struct DatasetFile::State {
   std::string path;
   DatasetFileOptions options;
   detail::FileDescriptor descriptor;
+  detail::MappedFile mapped;
   Hdf5Handle hdf5;
   std::vector<ColumnInfo> columns;
-  std::map<std::string, detail::ColumnReader> readers;
+  std::map<std::string, detail::RowReader> readers;
 };
 
 DatasetFile::DatasetFile(const std::string& path, DatasetFileOptions options)
@@ -173,11 +175,64 @@ void DatasetFile::read_rows(const std::string& column, std::int64_t begin, std::
 
 void DatasetFile::read_rows(const std::string& column, std::span<const std::int64_t> rows,
                             std::span<std::byte> out) {
-  state_->reader(*this, column).gather(rows, out);
+  const auto row_bytes = this->column(column).row_bytes();
+  LOCKSTEP_EXPECT(out.size() == rows.size() * row_bytes,
+                  "the buffer for rows of dataset " + base::quote(column) + " has another size");
+  visit_rows(column, rows, [&](std::size_t place, const std::byte* row) {
+    std::memcpy(out.data() + place * row_bytes, row, row_bytes);
+  });
 }
 
-std::string DatasetFile::access_of(const std::string& column) const {
-  return state_->reader(*this, column).is_direct() ? "direct" : "decoded";
+void DatasetFile::visit_rows(const std::string& column, std::span<const std::int64_t> rows,
+                             const UseRow& use) {
+  state_->reader(*this, column).visit(rows, use);
+}
+
+std::vector<std::string> DatasetFile::read_strings(const std::string& name, std::int64_t begin,
+                                                   std::int64_t count) {
+  const auto& info = column(name);
+  const auto what = "dataset " + base::quote(name) + " of " + base::quote(path());
+  if (!info.type_name.ends_with("string") || !info.members.empty() || info.shape.size() != 1) {
+    throw base::DataError(what + " holds " + info.type_name +
+                          " elements (strings are wanted, one a row); name another dataset");
+  }
+  LOCKSTEP_EXPECT(begin >= 0 && count >= 0 && begin <= info.rows() - count,
+                  "rows of " + what + " do not exist");
+  const Hdf5Lock lock;
+  const Hdf5Handle dataset(
+      read_checked(H5Dopen2(state_->hdf5.id(), info.dataset.c_str(), H5P_DEFAULT), "H5Dopen2",
+                   what + " cannot be opened", "the file is damaged; copy or make it again"),
+      H5Dclose);
+  return detail::read_strings_through_hdf5(dataset.id(), what, begin, count);
+}
+
+RowAccess DatasetFile::access_of(const std::string& column) const {
+  return state_->reader(*this, column).access();
+}
+
+std::string DatasetFile::access_text(const std::string& column) const {
+  const auto& reader = state_->reader(*this, column);
+  switch (reader.access()) {
+    case RowAccess::kMapped: return "mapped";
+    case RowAccess::kConverted: return "mapped, converted";
+    case RowAccess::kDecoded: return "decoded";
+    case RowAccess::kHdf5: break;
+  }
+  return "HDF5 (" + reader.why_foreign() + ")";
+}
+
+std::size_t DatasetFile::whole_cache_bytes(const std::string& column) const {
+  return state_->reader(*this, column).whole_cache_bytes();
+}
+
+std::size_t DatasetFile::cache_bytes(const std::string& column, std::size_t budget,
+                                     std::int64_t window_rows) const {
+  return state_->reader(*this, column).cache_bytes(budget, window_rows);
+}
+
+void DatasetFile::share_cache(const std::string& column, std::span<std::byte> memory,
+                              std::int64_t window_rows) {
+  state_->reader(*this, column).share_cache(memory, window_rows);
 }
 
 }  // namespace lockstep::data

@@ -11,7 +11,7 @@ struct Row {
 };
 
 /// In the order of the enumerators.
-constexpr std::array<Row, 12> kTypes = {{{1, "u8"},
+constexpr std::array<Row, 13> kTypes = {{{1, "u8"},
                                          {1, "i8"},
                                          {2, "u16"},
                                          {2, "i16"},
@@ -20,6 +20,7 @@ constexpr std::array<Row, 12> kTypes = {{{1, "u8"},
                                          {8, "u64"},
                                          {8, "i64"},
                                          {2, "f16"},
+                                         {2, "bf16"},
                                          {4, "f32"},
                                          {8, "f64"},
                                          {0, "unsupported"}}};

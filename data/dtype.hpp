@@ -16,9 +16,10 @@ enum class DType {
   kU64,
   kI64,
   kF16,
+  kBF16,  ///< the upper half of an f32
   kF32,
   kF64,
-  kUnsupported,  ///< listed, but not readable as numbers: strings, compounds, enums, ...
+  kUnsupported,  ///< listed, but not readable as numbers: strings, opaque bytes, ...
 };
 
 /// Bytes of one element; 0 for kUnsupported.

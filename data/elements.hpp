@@ -34,8 +34,19 @@ struct Half {
   explicit operator double() const { return static_cast<float>(*this); }
 };
 
+/// The upper half of a binary32 number ("bfloat16") as it lies in memory.
+struct BFloat16 {
+  std::uint16_t bits;
+
+  explicit operator float() const {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+  }
+  explicit operator double() const { return static_cast<float>(*this); }
+};
+
 template <class T>
-inline constexpr bool kIsFloat = std::is_floating_point_v<T> || std::is_same_v<T, Half>;
+inline constexpr bool kIsFloat =
+    std::is_floating_point_v<T> || std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
 /// Calls `use` with the elements of `raw` as a span of their own type. `raw` must be aligned for
 /// it, as all memory from new is.
@@ -54,6 +65,7 @@ decltype(auto) with_elements(DType dtype, std::span<const std::byte> raw, Use&& 
     case DType::kU64: return use(as.template operator()<std::uint64_t>());
     case DType::kI64: return use(as.template operator()<std::int64_t>());
     case DType::kF16: return use(as.template operator()<Half>());
+    case DType::kBF16: return use(as.template operator()<BFloat16>());
     case DType::kF32: return use(as.template operator()<float>());
     case DType::kF64: return use(as.template operator()<double>());
     case DType::kUnsupported: break;

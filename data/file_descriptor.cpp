@@ -1,11 +1,14 @@
 #include "data/file_descriptor.hpp"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "base/error.hpp"
@@ -46,6 +49,43 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+std::string FileDescriptor::identity() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) status = {};
+  const auto time = [](const timespec& when) {
+    return std::to_string(when.tv_sec) + "." + std::to_string(when.tv_nsec);
+  };
+  return std::to_string(status.st_size) + " " + std::to_string(status.st_ino) + " " +
+         time(status.st_mtim) + " " + time(status.st_ctim);
+}
+
+bool FileDescriptor::is_settled() const {
+  constexpr time_t kSettledSeconds = 2;
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) return false;
+  return ::time(nullptr) - std::max(status.st_mtim.tv_sec, status.st_ctim.tv_sec) > kSettledSeconds;
+}
+
+void FileDescriptor::require_size() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) == 0 && static_cast<std::uint64_t>(status.st_size) >= size_) {
+    return;
+  }
+  throw base::DataError("data file " + base::quote(path_) + " has become shorter than its " +
+                        std::to_string(size_) +
+                        " bytes (it was changed while it was read); leave data files alone while "
+                        "they are used, and make this one again");
+}
+
+void* FileDescriptor::map() const {
+  void* begin = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor_, 0);
+  if (begin == MAP_FAILED) {
+    throw base::DataError("data file " + base::quote(path_) + " cannot be mapped (" +
+                          std::strerror(errno) + "); check the file system and 'ulimit -v'");
+  }
+  return begin;
 }
 
 void FileDescriptor::read_at(std::uint64_t offset, std::span<std::byte> bytes) const {

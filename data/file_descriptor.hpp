@@ -18,6 +18,16 @@ class FileDescriptor {
 
   /// Bytes of the file when it was opened.
   std::uint64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+  /// What tells this file's content from that of others: size, inode and times of change, not the
+  /// device, which differs between the hosts of a shared file system.
+  std::string identity() const;
+  /// Its last change is long enough ago for its times to tell the next one.
+  bool is_settled() const;
+  /// Throws DataError when the file has become shorter since it was opened.
+  void require_size() const;
+  /// Maps the whole file for reading; the caller unmaps. Throws DataError.
+  void* map() const;
   /// Fills `bytes`. Throws DataError when the file ends before.
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
 

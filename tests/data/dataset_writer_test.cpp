@@ -43,7 +43,7 @@ TEST(DatasetWriter, WritesRowsInAnyOrderOfBlocks) {
   file.read_rows("x", 0, 3, std::as_writable_bytes(std::span(out)));
 
   EXPECT_THAT(out, ElementsAre(1, 2, 3, 4, 5, 6));
-  EXPECT_EQ(file.access_of("x"), "direct");
+  EXPECT_EQ(file.access_of("x"), RowAccess::kMapped);
 }
 
 TEST(DatasetWriter, SwapsBigEndianElements) {

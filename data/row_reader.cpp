@@ -1,0 +1,279 @@
+#include "data/row_reader.hpp"
+
+#include <hdf5.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "data/hdf5_types.hpp"
+
+namespace lockstep::data::detail {
+namespace {
+
+constexpr std::int64_t kUnchunkedBandBytes = std::int64_t{1} << 20;
+constexpr std::size_t kLine = 64;
+/// Rows are prefetched this far ahead; the hardware goes on by itself inside longer rows.
+constexpr std::size_t kPrefetchBytes = 4096;
+/// As long as a slow chunk takes; then it is decoded a second time.
+constexpr std::chrono::milliseconds kPatience{50};
+
+const char* const kDamageAdvice = "the file is damaged; copy or make it again";
+
+}  // namespace
+
+RowReader::RowReader(const Files& files, const ColumnInfo& info, const DatasetFileOptions& options)
+    : mapped_(files.mapped),
+      path_(files.path),
+      info_(info),
+      row_bytes_(info.row_bytes()),
+      budget_(options.cache_bytes) {
+  if (info.dtype == DType::kUnsupported || info.shape.empty()) {
+    throw base::DataError(described() + " holds " + info.type_name +
+                          (info.shape.empty() ? " without rows" : " elements") +
+                          " (only integers and floats of 8 to 64 bits can be read); store it as "
+                          "such numbers, one sample a row");
+  }
+  if (row_bytes_ == 0) {
+    throw base::DataError(described() +
+                          " has rows without elements (one of its lengths is 0); "
+                          "make the file again");
+  }
+  place_storage(files, options);
+  converted_.resize(row_bytes_);
+}
+
+void RowReader::place_storage(const Files& files, const DatasetFileOptions& options) {
+  const auto file_bytes = files.descriptor.size();
+  const Hdf5Lock lock;
+  dataset_ = Hdf5Handle(read_checked(H5Dopen2(files.hdf5, info_.dataset.c_str(), H5P_DEFAULT),
+                                     "H5Dopen2", described() + " cannot be opened", kDamageAdvice),
+                        H5Dclose);
+  stored_ = describe_storage(dataset_.id(), info_, described(), file_bytes);
+  stored_row_bytes_ = stored_.element.bytes;
+  for (std::size_t axis = 1; axis < stored_.extent.size(); ++axis) {
+    stored_row_bytes_ *= static_cast<std::size_t>(stored_.extent[axis]);
+  }
+  switch (stored_.storage) {
+    case Storage::kContiguous:
+      access_ = stored_.element.is_native() && stored_.offset % size_of(info_.dtype) == 0
+                    ? RowAccess::kMapped
+                    : RowAccess::kConverted;
+      return;
+    case Storage::kChunked: {
+      const ChunkIndexCache known(options.cache_directory);
+      std::size_t chunks = 1;
+      for (const auto length : chunk_grid(stored_)) chunks *= static_cast<std::size_t>(length);
+      auto index = known.find(files.descriptor, info_.dataset, chunks);
+      if (!index) {
+        index = read_chunk_index(files.hdf5, dataset_.id(), stored_, described(), file_bytes);
+        known.keep(files.descriptor, info_.dataset, *index);
+      }
+      decoder_.emplace(mapped_, stored_, std::move(*index), described());
+      access_ = decoder_->has_plain_bands() ? RowAccess::kMapped : RowAccess::kDecoded;
+      band_rows_ = stored_.chunk[0];
+      break;
+    }
+    case Storage::kForeign:
+      through_hdf5_.emplace(dataset_.id(), info_, path_);
+      band_rows_ = info_.chunk.empty() ? kUnchunkedBandBytes / static_cast<std::int64_t>(row_bytes_)
+                                       : info_.chunk.front();
+      break;
+  }
+  band_rows_ = std::clamp<std::int64_t>(band_rows_, 1, std::max<std::int64_t>(1, info_.rows()));
+}
+
+std::int64_t RowReader::bands() const { return (info_.rows() + band_rows_ - 1) / band_rows_; }
+
+std::int64_t RowReader::rows_of(std::int64_t band) const {
+  return std::min(band_rows_, info_.rows() - band * band_rows_);
+}
+
+std::size_t RowReader::bytes_of(std::int64_t band) const {
+  return static_cast<std::size_t>(rows_of(band)) * row_bytes_;
+}
+
+void RowReader::require_row(std::int64_t row) const {
+  LOCKSTEP_EXPECT(row >= 0 && row < info_.rows(),
+                  "row " + std::to_string(row) + " of " + described() + " does not exist");
+}
+
+std::string RowReader::described() const {
+  return "dataset " + base::quote(info_.name) + " of " + base::quote(path_);
+}
+
+const std::byte* RowReader::mapped_row(std::int64_t row) const {
+  if (!decoder_) {
+    return mapped_.bytes().data() + stored_.offset +
+           static_cast<std::size_t>(row) * stored_row_bytes_;
+  }
+  const auto* band = decoder_->plain_band(row / band_rows_);
+  if (band == nullptr) return decoder_->fill_row().data();
+  return band + static_cast<std::size_t>(row % band_rows_) * stored_row_bytes_;
+}
+
+/// The row in native form at an address that its type allows.
+const std::byte* RowReader::usable(const std::byte* stored_row) {
+  if (access_ == RowAccess::kMapped &&
+      reinterpret_cast<std::uintptr_t>(stored_row) % size_of(info_.dtype) == 0) {
+    return stored_row;
+  }
+  stored_.element.extract({stored_row, stored_row_bytes_}, converted_);
+  return converted_.data();
+}
+
+void RowReader::read(std::int64_t begin, std::int64_t count, std::span<std::byte> out) {
+  LOCKSTEP_EXPECT(begin >= 0 && count >= 0 && begin <= info_.rows() - count,
+                  "rows " + std::to_string(begin) + " + " + std::to_string(count) + " of " +
+                      described() + " do not exist");
+  LOCKSTEP_EXPECT(out.size() == static_cast<std::size_t>(count) * row_bytes_,
+                  "the buffer for rows of " + described() + " has another size");
+  if (count == 0) return;
+  if (stored_.storage == Storage::kContiguous) {
+    stored_.element.extract(
+        {mapped_row(begin), static_cast<std::size_t>(count) * stored_row_bytes_}, out);
+    mapped_.require_whole();
+    return;
+  }
+  for (auto row = begin; row < begin + count;) {
+    const auto band = row / band_rows_;
+    const auto skipped = static_cast<std::size_t>(row - band * band_rows_) * row_bytes_;
+    auto part = out.first(std::min(out.size(), bytes_of(band) - skipped));
+    if (part.size() == bytes_of(band)) {
+      // A pass over the file needs each band once: it is not worth a place in the cache.
+      decode(band, part);
+    } else {
+      std::memcpy(part.data(), private_band(band) + skipped, part.size());
+    }
+    out = out.subspan(part.size());
+    row += static_cast<std::int64_t>(part.size() / row_bytes_);
+  }
+}
+
+void RowReader::decode(std::int64_t band, std::span<std::byte> out) {
+  if (decoder_) {
+    decoder_->decode(band, out);
+  } else {
+    through_hdf5_->read(band * band_rows_, rows_of(band), out);
+  }
+}
+
+const std::byte* RowReader::private_band(std::int64_t band) {
+  if (private_index_ != band) {
+    private_index_ = -1;
+    private_.resize(bytes_of(band));
+    decode(band, private_);
+    private_index_ = band;
+  }
+  return private_.data();
+}
+
+void RowReader::visit(std::span<const std::int64_t> rows, const UseRow& use) {
+  for (const auto row : rows) require_row(row);
+  const bool in_place = access_ == RowAccess::kMapped || access_ == RowAccess::kConverted;
+  in_place ? visit_mapped(rows, use) : visit_bands(rows, use);
+}
+
+void RowReader::visit_mapped(std::span<const std::int64_t> rows, const UseRow& use) {
+  const auto ahead = std::max<std::size_t>(1, kPrefetchBytes / stored_row_bytes_);
+  const auto prefetched = std::min(kPrefetchBytes, stored_row_bytes_);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i + ahead < rows.size()) {
+      const auto* next = mapped_row(rows[i + ahead]);
+      for (std::size_t line = 0; line < prefetched; line += kLine) __builtin_prefetch(next + line);
+    }
+    use(i, usable(mapped_row(rows[i])));
+  }
+  mapped_.require_whole();
+}
+
+void RowReader::visit_bands(std::span<const std::int64_t> rows, const UseRow& use) {
+  if (!cache_) {
+    own_memory_.emplace(cache_bytes(budget_, 0));
+    cache_.emplace(cache_shape(budget_, 0), own_memory_->bytes());
+  }
+  wanted_.clear();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    wanted_.push_back({rows[i] / band_rows_, rows[i], i});
+  std::sort(wanted_.begin(), wanted_.end());
+  postponed_.clear();
+  const std::span<const Wanted> all(wanted_);
+  for (std::size_t begin = 0; begin < all.size();) {
+    auto end = begin + 1;
+    while (end < all.size() && all[end].band == all[begin].band) ++end;
+    const auto part = all.subspan(begin, end - begin);
+    // What another rank decodes at this moment is taken last.
+    if (!use_band(part, use, false)) postponed_.push_back(part);
+    begin = end;
+  }
+  for (const auto& part : postponed_) use_band(part, use, true);
+}
+
+/// False when another reader is decoding the band and this one may not wait for it.
+bool RowReader::use_band(std::span<const Wanted> wanted, const UseRow& use, bool may_wait) {
+  const auto band = wanted.front().band;
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  auto place = cache_->take(band);
+  while (place.hold == BandCache::Hold::kBusy) {
+    if (!may_wait) return false;
+    // Whoever claimed it may have ended since.
+    if (std::chrono::steady_clock::now() > deadline) break;
+    std::this_thread::yield();
+    place = cache_->take(band);
+  }
+  if (place.hold == BandCache::Hold::kFill) {
+    try {
+      decode(band, {place.bytes, bytes_of(band)});
+    } catch (...) {
+      cache_->abandon(place);
+      throw;
+    }
+    cache_->publish(place);
+  }
+  if (place.hold == BandCache::Hold::kRead) {
+    use_rows(wanted, place.bytes, use);
+    cache_->release(place);
+  } else {
+    use_rows(wanted, private_band(band), use);
+  }
+  return true;
+}
+
+void RowReader::use_rows(std::span<const Wanted> wanted, const std::byte* band,
+                         const UseRow& use) const {
+  const auto first = wanted.front().band * band_rows_;
+  for (const auto& one : wanted) {
+    use(one.place, band + static_cast<std::size_t>(one.row - first) * row_bytes_);
+  }
+}
+
+BandCacheShape RowReader::cache_shape(std::size_t budget, std::int64_t window_rows) const {
+  const auto band_bytes = static_cast<std::size_t>(band_rows_) * row_bytes_;
+  // A window is left while the next one begins, and sets fill unevenly.
+  const auto window_bands = window_rows > 0 ? window_rows / band_rows_ + 2 : 0;
+  return shape_band_cache(bands(), band_bytes, budget, 3 * window_bands);
+}
+
+std::size_t RowReader::whole_cache_bytes() const {
+  const bool decodes = access_ == RowAccess::kDecoded || access_ == RowAccess::kHdf5;
+  return decodes ? BandCacheShape{.bands = bands(),
+                                  .band_bytes = static_cast<std::size_t>(band_rows_) * row_bytes_,
+                                  .fixed = bands()}
+                       .bytes()
+                 : 0;
+}
+
+std::size_t RowReader::cache_bytes(std::size_t budget, std::int64_t window_rows) const {
+  return whole_cache_bytes() == 0 ? 0 : cache_shape(budget, window_rows).bytes();
+}
+
+void RowReader::share_cache(std::span<std::byte> memory, std::int64_t window_rows) {
+  own_memory_.reset();
+  cache_.emplace(cache_shape(memory.size(), window_rows), memory);
+}
+
+}  // namespace lockstep::data::detail
