@@ -42,6 +42,16 @@ void append(std::vector<std::byte>& bytes, std::span<const T> values) {
   bytes.insert(bytes.end(), more.begin(), more.end());
 }
 
+/// Bytes of the chunk at `corner`, 0 when it was never written, which HDF5 calls an error.
+std::uint64_t stored_bytes(Hdf5Id dataset, const std::vector<hsize_t>& corner,
+                           const std::string& problem) {
+  hsize_t bytes = 0;
+  if (H5Dget_chunk_storage_size(dataset, corner.data(), &bytes) >= 0) return bytes;
+  const auto reason = hdf5_reason();
+  if (reason.ends_with("chunk storage is not allocated")) return 0;
+  throw base::DataError(problem + " (H5Dget_chunk_storage_size: " + reason + "); " + kRemakeAdvice);
+}
+
 /// The oldest names go by the alphabet, not by age: it only keeps the folder small.
 void make_room(base::FileSystem& files, const std::string& folder) {
   const auto names = files.list(folder);
@@ -67,16 +77,12 @@ ChunkIndex read_chunk_index(Hdf5Id file, Hdf5Id dataset, const StoredColumn& col
   std::size_t chunks = 1;
   for (const auto length : grid) chunks *= static_cast<std::size_t>(length);
   ChunkIndex index(chunks);
-  if (H5Dget_storage_size(dataset) == 0) return index;
-
   RawReadProbe probe(file);
   std::vector<std::byte> unused;
   std::vector<std::int64_t> at(grid.size(), 0);
   std::vector<hsize_t> corner(grid.size(), 0);
   for (auto& place : index) {
-    hsize_t bytes = 0;
-    read_checked(H5Dget_chunk_storage_size(dataset, corner.data(), &bytes),
-                 "H5Dget_chunk_storage_size", problem, kRemakeAdvice);
+    const auto bytes = stored_bytes(dataset, corner, problem);
     if (bytes > file_bytes) {
       throw base::DataError(problem + " (it claims " + base::format_bytes(bytes) + "); " +
                             kRemakeAdvice);

@@ -81,7 +81,8 @@ class Description {
     if (H5Pget_external_count(plist_.id()) > 0) return "external raw files";
     if (layout == H5D_COMPACT) return "compact";
     if (!element.standard) return "elements of unusual form";
-    if (layout == H5D_CONTIGUOUS) return H5Dget_offset(dataset_) == HADDR_UNDEF ? "unwritten" : "";
+    // Without a place in the file H5Dget_offset says HADDR_UNDEF plus the length of a user block.
+    if (layout == H5D_CONTIGUOUS) return H5Dget_storage_size(dataset_) == 0 ? "unwritten" : "";
     unsigned options = 0;
     checked(H5Pget_chunk_opts(plist_.id(), &options), "H5Pget_chunk_opts");
     if (options != 0) return "edge chunks without filters";
