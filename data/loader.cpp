@@ -62,10 +62,10 @@ struct Loader::State {
           auto batch = take_buffers();
           if (!batch) return;
           micro_batch_rows(plan, step, index, rows);
-          read(rows, *batch);
           batch->epoch = step / steps_per_epoch(plan.samples, plan.global_batch);
           batch->step = step;
           batch->micro_batch = index;
+          read(rows, *batch);
           put(std::move(*batch));
         }
       }
@@ -160,9 +160,9 @@ struct Loader::State {
 };
 
 Loader::Loader(SampleSource& source, const LoaderPlan& plan, LoaderOptions options)
-    : Loader(
-          [&source](std::span<const std::int64_t> rows, Batch& batch) { source.read(rows, batch); },
-          source.path(), plan, options) {
+    : Loader([&source](std::span<const std::int64_t> rows,
+                       Batch& batch) { source.read(rows, batch, ReadFor::kTraining); },
+             source.path(), plan, options) {
   LOCKSTEP_EXPECT(plan.samples <= source.info().samples,
                   "the loader's plan has more samples than " + base::quote(source.path()));
 }

@@ -38,7 +38,11 @@ struct SampleSource::State {
       describe_tokens();
     } else {
       describe_inputs();
-      info.kind == TaskKind::kClassification ? describe_classes() : describe_values();
+      if (info.kind == TaskKind::kClassification || options.one_hot == OneHot::kOn) {
+        describe_classes();
+      } else {
+        describe_values();
+      }
     }
     if (options.fingerprinting == Fingerprinting::kWholeFile) {
       info.fingerprint = fingerprint(options.path);
@@ -50,6 +54,7 @@ struct SampleSource::State {
   }
 
   TaskKind decide_kind() const {
+    if (options.one_hot == OneHot::kOn) return TaskKind::kRegression;
     if (options.kind && *options.kind == TaskKind::kTokens) return TaskKind::kTokens;
     const bool has_samples = file.find_column(options.inputs) && file.find_column(options.targets);
     if (!options.kind && !has_samples && file.find_column(options.tokens)) return TaskKind::kTokens;
@@ -84,6 +89,14 @@ struct SampleSource::State {
     info.input_shape = sample_shape(column);
     inputs = &column;
     scaling = detail::InputScaling(options, column);
+    if (options.augmentation.moves_pixels() && !is_image(info.input_shape)) {
+      throw base::ConfigError("data.augment moves pixels, and the samples of " + described(column) +
+                              " have shape " + shape_text(info.input_shape) +
+                              " (an image is [height, width] or [channels, height, width]); leave "
+                              "flips, crop_padding and cutout at 0, or store images");
+    }
+    augmentation = Augmentation(options.augmentation, info.input_shape, size_of(column.dtype));
+    moved.resize(augmentation.moves_pixels() ? column.row_bytes() : 0);
   }
 
   void describe_classes() {
@@ -101,6 +114,7 @@ struct SampleSource::State {
     targets = &column;
     info.classes = largest_label(column) + 1;
     if (options.classes > 0) info.classes = options.classes;
+    if (options.one_hot == OneHot::kOn) info.target_shape = {info.classes};
   }
 
   void describe_values() {
@@ -127,12 +141,20 @@ struct SampleSource::State {
       throw base::ConfigError("context " + std::to_string(options.context) +
                               " is impossible for token data; set model.context to 1 or more");
     }
-    info.samples = (column.rows() - 1) / options.context;
-    if (info.samples == 0) {
-      throw base::DataError(
-          described(column) + " has " + std::to_string(column.rows()) +
-          " tokens (one sample needs context + 1 = " + std::to_string(options.context + 1) +
-          "); give more tokens, or a smaller model.context");
+    if (options.augmentation.any()) {
+      throw base::ConfigError("data.augment is given and " + described(column) +
+                              " holds tokens (only inputs are augmented); remove it, or use "
+                              "data.token_windows: shifted");
+    }
+    info.samples = window_count(column.rows(), options.context, options.token_windows);
+    if (info.samples < 1) {
+      const bool fixed = options.token_windows == TokenWindows::kFixed;
+      const auto least = fixed ? options.context + 1 : 2 * options.context;
+      throw base::DataError(described(column) + " has " + std::to_string(column.rows()) +
+                            " tokens (one sample needs " +
+                            (fixed ? "context + 1 = " : "for all its shifts 2 * context = ") +
+                            std::to_string(least) +
+                            "); give more tokens, or a smaller model.context");
     }
     info.input_shape = info.target_shape = {options.context};
     targets = &column;
@@ -202,17 +224,35 @@ struct SampleSource::State {
                           "remove or replace it");
   }
 
-  void read_inputs(std::span<const std::int64_t> rows, Batch& batch) {
+  void read_inputs(std::span<const std::int64_t> rows, Batch& batch, ReadFor use) {
     const auto elements = rows.size() * static_cast<std::size_t>(inputs->row_elements());
     batch.inputs.resize(elements);
-    if (scaling.is_identity() && inputs->dtype == DType::kF32) {
+    const bool training = use == ReadFor::kTraining;
+    const bool moves = training && augmentation.moves_pixels();
+    if (!moves && scaling.is_identity() && inputs->dtype == DType::kF32) {
       file.read_rows(inputs->name, rows, std::as_writable_bytes(std::span(batch.inputs)));
     } else {
       raw.resize(rows.size() * inputs->row_bytes());
       file.read_rows(inputs->name, rows, raw);
-      scaling.apply(inputs->dtype, raw, batch.inputs);
+      // Integers are finite; of floats all are checked, before some may be cropped away.
+      if (!moves || is_float(inputs->dtype)) scaling.apply(inputs->dtype, raw, batch.inputs);
     }
     if (is_float(inputs->dtype)) check_finite(*inputs, batch.inputs, rows);
+    if (training && options.augmentation.any()) augment(rows, batch);
+  }
+
+  void augment(std::span<const std::int64_t> rows, Batch& batch) {
+    const auto row_elements = static_cast<std::size_t>(inputs->row_elements());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const SampleKey key{.seed = options.seed, .epoch = batch.epoch, .sample = rows[i]};
+      const auto scaled = std::span(batch.inputs).subspan(i * row_elements, row_elements);
+      if (augmentation.moves_pixels()) {
+        const auto row = std::span(raw).subspan(i * inputs->row_bytes(), inputs->row_bytes());
+        augmentation.apply(row, moved, key);
+        scaling.apply(inputs->dtype, moved, scaled);
+      }
+      augmentation.add_noise(scaled, key);
+    }
   }
 
   void read_classes(std::span<const std::int64_t> rows, Batch& batch) {
@@ -227,6 +267,16 @@ struct SampleSource::State {
     check_labels(batch.classes, [&](std::size_t i) { return rows[i]; });
   }
 
+  void read_one_hot(std::span<const std::int64_t> rows, Batch& batch) {
+    read_classes(rows, batch);
+    const auto classes = static_cast<std::size_t>(info.classes);
+    batch.values.assign(rows.size() * classes, 0.0f);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      batch.values[i * classes + static_cast<std::size_t>(batch.classes[i])] = 1;
+    }
+    batch.classes.clear();
+  }
+
   void read_values(std::span<const std::int64_t> rows, Batch& batch) {
     raw.resize(rows.size() * targets->row_bytes());
     file.read_rows(targets->name, rows, raw);
@@ -238,7 +288,10 @@ struct SampleSource::State {
     check_finite(*targets, batch.values, rows);
   }
 
-  void read_tokens(std::span<const std::int64_t> rows, Batch& batch) {
+  void read_tokens(std::span<const std::int64_t> rows, Batch& batch, ReadFor use) {
+    const bool shifts =
+        use == ReadFor::kTraining && options.token_windows == TokenWindows::kShifted;
+    const auto shift = shifts ? window_shift(options.seed, batch.epoch, options.context) : 0;
     const auto context = static_cast<std::size_t>(options.context);
     batch.tokens.resize(rows.size() * context);
     batch.classes.resize(rows.size() * context);
@@ -248,7 +301,7 @@ struct SampleSource::State {
     raw.resize((context + 1) * targets->row_bytes());
     window.resize(context + 1);
     for (const auto& [row, place] : by_position) {
-      const auto begin = row * options.context;
+      const auto begin = row * options.context + shift;
       file.read_rows(targets->name, begin, options.context + 1, raw);
       detail::with_elements(targets->dtype, raw, [&]<class T>(std::span<const T> elements) {
         if constexpr (std::is_integral_v<T>) {
@@ -269,7 +322,9 @@ struct SampleSource::State {
   const ColumnInfo* inputs = nullptr;   ///< nullptr for tokens
   const ColumnInfo* targets = nullptr;  ///< of tokens: the tokens
   detail::InputScaling scaling;
+  Augmentation augmentation;
   std::vector<std::byte> raw;
+  std::vector<std::byte> moved;  ///< one row
   std::vector<std::int64_t> labels;
   std::vector<std::int64_t> window;
   std::vector<std::pair<std::int64_t, std::size_t>> by_position;
@@ -285,7 +340,7 @@ const SourceInfo& SampleSource::info() const { return state_->info; }
 
 const std::string& SampleSource::path() const { return state_->options.path; }
 
-void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch) {
+void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch, ReadFor use) {
   auto& state = *state_;
   for (const auto row : rows) {
     LOCKSTEP_EXPECT(
@@ -300,19 +355,20 @@ void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch) {
     case TaskKind::kClassification:
       batch.tokens.clear();
       batch.values.clear();
-      state.read_inputs(rows, batch);
+      state.read_inputs(rows, batch, use);
       state.read_classes(rows, batch);
       break;
     case TaskKind::kRegression:
       batch.tokens.clear();
       batch.classes.clear();
-      state.read_inputs(rows, batch);
-      state.read_values(rows, batch);
+      state.read_inputs(rows, batch, use);
+      state.options.one_hot == OneHot::kOn ? state.read_one_hot(rows, batch)
+                                           : state.read_values(rows, batch);
       break;
     case TaskKind::kTokens:
       batch.inputs.clear();
       batch.values.clear();
-      state.read_tokens(rows, batch);
+      state.read_tokens(rows, batch, use);
       break;
   }
 }

@@ -10,13 +10,22 @@
 #include <string>
 #include <vector>
 
+#include "data/augmentation.hpp"
 #include "data/batch.hpp"
+#include "data/token_windows.hpp"
 
 namespace lockstep::data {
 
 enum class Fingerprinting {
   kWholeFile,
   kNone,  ///< leaves `fingerprint` empty: for ranks that take it from another rank
+};
+
+enum class OneHot { kOff, kOn };
+
+enum class ReadFor {
+  kEvaluation,  ///< samples as the file has them
+  kTraining,    ///< samples as the epoch `Batch::epoch` has them: augmented, windows shifted
 };
 
 struct SourceOptions {
@@ -32,6 +41,11 @@ struct SourceOptions {
   /// What the file is read as; left open, `inputs` and `targets` are looked for first, then
   /// `tokens`, and the type of `targets` decides between classification and regression.
   std::optional<TaskKind> kind{};
+  /// Integer classes become targets of one 1 among 0s, for regression.
+  OneHot one_hot = OneHot::kOff;
+  AugmentationOptions augmentation{};                 ///< of training samples
+  TokenWindows token_windows = TokenWindows::kFixed;  ///< of training samples
+  std::uint64_t seed = 0;                             ///< key of augmentation and shifted windows
   Fingerprinting fingerprinting = Fingerprinting::kWholeFile;
 };
 
@@ -39,9 +53,10 @@ struct SourceInfo {
   TaskKind kind = TaskKind::kClassification;
   std::int64_t samples = 0;
   std::vector<std::int64_t> input_shape;   ///< of one sample; tokens: [context]
-  std::vector<std::int64_t> target_shape;  ///< of one sample; classes: []; tokens: [context]
+  std::vector<std::int64_t> target_shape;  ///< of one sample; classes: [], one-hot [classes];
+                                           ///< tokens: [context]
   /// Largest label + 1, or the vocabulary (at least 256 for u8 tokens), or SourceOptions::classes;
-  /// 0 for regression.
+  /// 0 for regression, unless its targets are one-hot.
   std::int64_t classes = 0;
   std::string fingerprint;
 };
@@ -62,7 +77,7 @@ class SampleSource {
   /// Fills `batch` with the samples numbered `rows`, in that order, and sets its `kind`, `samples`
   /// and `rows`. Throws DataError naming file, dataset and row for a value that is not finite or
   /// a label out of range.
-  void read(std::span<const std::int64_t> rows, Batch& batch);
+  void read(std::span<const std::int64_t> rows, Batch& batch, ReadFor use = ReadFor::kEvaluation);
 
  private:
   struct State;
