@@ -34,6 +34,9 @@ enum class RandomPurpose : std::uint32_t {
   kPermutation = 3,
   kSynthesis = 4,
   kTransform = 5,
+  kTokenWindows = 6,
+  kBlockWindow = 7,
+  kMixing = 8,
 };
 
 /// A 64-bit random number keyed by the run's seed, its purpose and two coordinates
@@ -42,10 +45,20 @@ constexpr std::uint64_t keyed_random(std::uint64_t seed, RandomPurpose purpose, 
                                      std::uint64_t b) {
   const PhiloxKey key{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
   const auto upper = philox4x32({static_cast<std::uint32_t>(purpose), 0, 0, 0}, key);
-  const auto words = philox4x32({static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(a >> 32),
-                                 static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32)},
-                                {upper[0], upper[1]});
+  const auto words =
+      philox4x32({static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(a >> 32),
+                  static_cast<std::uint32_t>(b), static_cast<std::uint32_t>(b >> 32)},
+                 {upper[0], upper[1]});
   return std::uint64_t{words[0]} | std::uint64_t{words[1]} << 32;
+}
+
+/// A nearly standard normal number of two random words: the sum of four uniform 16-bit numbers
+/// (Irwin-Hall), mean 0, variance 1, within 3.47. Exact arithmetic, so the same everywhere.
+/// Do not change: it decides the bits of synthetic files and of augmented samples.
+constexpr float nearly_normal(std::uint32_t a, std::uint32_t b) {
+  const auto sum = (a & 0xffff) + (a >> 16) + (b & 0xffff) + (b >> 16);
+  // sqrt(12 / 4) standard deviations to a range of 2^16.
+  return (static_cast<float>(static_cast<std::int32_t>(sum)) - 131070.0f) * (1.7320508f / 65536.0f);
 }
 
 }  // namespace lockstep::base

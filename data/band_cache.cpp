@@ -28,9 +28,6 @@ std::size_t header_bytes(std::int64_t places) {
 
 std::size_t stride_of(std::size_t band_bytes) { return rounded(band_bytes, kLine); }
 
-/// Neighbouring bands to different sets; the sets of a window of random bands are evenly full.
-std::int64_t set_of(std::int64_t band, std::int64_t sets) { return band % sets; }
-
 }  // namespace
 
 std::size_t BandCacheShape::bytes() const {
@@ -71,9 +68,25 @@ BandCache::Place BandCache::place_at(std::int64_t index, Hold hold) const {
   return {hold, bands_ + static_cast<std::size_t>(index) * stride_of(shape_.band_bytes), index};
 }
 
+/// Neighbouring bands go to different sets; a window of random bands fills them evenly enough.
+std::int64_t BandCache::first_of_set(std::int64_t band) const {
+  return shape_.fixed + band % (shape_.ring / kBandWays) * kBandWays;
+}
+
 BandCache::Place BandCache::take(std::int64_t band) {
   if (band < shape_.fixed) return take_fixed(band);
   if (shape_.ring > 0) return take_from_ring(band);
+  return {};
+}
+
+BandCache::Place BandCache::find(std::int64_t band) {
+  auto hold = Hold::kNone;
+  const bool fixed = band < shape_.fixed;
+  if (!fixed && shape_.ring == 0) return {};
+  const auto first = fixed ? band : first_of_set(band);
+  for (auto i = first; i < first + (fixed ? 1 : kBandWays); ++i) {
+    if (try_read(slots_[i], band, hold)) return hold == Hold::kRead ? place_at(i, hold) : Place{};
+  }
   return {};
 }
 
@@ -106,7 +119,7 @@ BandCache::Place BandCache::take_fixed(std::int64_t band) {
 }
 
 BandCache::Place BandCache::take_from_ring(std::int64_t band) {
-  const auto first = shape_.fixed + set_of(band, shape_.ring / kBandWays) * kBandWays;
+  const auto first = first_of_set(band);
   const auto now = clock_->fetch_add(1, std::memory_order_relaxed);
   std::int64_t oldest = -1;
   for (auto i = first; i < first + kBandWays; ++i) {

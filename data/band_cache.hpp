@@ -48,6 +48,8 @@ class BandCache {
   };
 
   Place take(std::int64_t band);
+  /// The band to read if it is there at this moment; else kNone.
+  Place find(std::int64_t band);
   /// The filled band can be read by all; the caller still holds it, for reading.
   void publish(Place& place);
   void abandon(const Place& place);
@@ -62,6 +64,7 @@ class BandCache {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
   bool try_read(Slot& slot, std::int64_t band, Hold& hold);
+  std::int64_t first_of_set(std::int64_t band) const;
   Place take_fixed(std::int64_t band);
   Place take_from_ring(std::int64_t band);
   Place place_at(std::int64_t index, Hold hold) const;

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "base/vector_clones.hpp"
 #include "data/elements.hpp"
 
 namespace lockstep::data::detail {
@@ -33,6 +34,17 @@ double at_or(const std::vector<double>& values, std::size_t channel, double othe
 template <class T>
 void scale_row(std::span<const T> in, std::span<float> out, float gain, float offset) {
   for (std::size_t i = 0; i < in.size(); ++i) out[i] = static_cast<float>(in[i]) * gain + offset;
+}
+
+/// Bytes, which most images are.
+LOCKSTEP_VECTOR_CLONES
+void scale_bytes(const std::uint8_t* in, std::size_t count, float* out, float gain, float offset) {
+  for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(in[i]) * gain + offset;
+}
+
+template <>
+void scale_row(std::span<const std::uint8_t> in, std::span<float> out, float gain, float offset) {
+  scale_bytes(in.data(), in.size(), out.data(), gain, offset);
 }
 
 }  // namespace

@@ -100,7 +100,7 @@ void advise_on_layout(const ColumnInfo& column, FileSummary& summary) {
 void describe_task(DatasetFile& file, const InspectOptions& options, FileSummary& summary) {
   // A context of one only asks whether the tokens are readable; samples are counted in tokens.
   SourceOptions source_options;
-  source_options.path = summary.path;
+  source_options.paths = {summary.path};
   source_options.inputs = options.inputs;
   source_options.targets = options.targets;
   source_options.tokens = options.tokens;

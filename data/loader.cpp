@@ -35,7 +35,8 @@ struct Loader::State {
       : read(std::move(read_samples)),
         name(std::move(data_name)),
         plan(loader_plan),
-        options(loader_options) {
+        options(loader_options),
+        rows_of(plan) {
     check(plan);
     if (options.depth < 1) {
       throw base::ConfigError("queue depth " + std::to_string(options.depth) +
@@ -61,11 +62,11 @@ struct Loader::State {
         for (auto index = plan.micro_begin; index < plan.micro_end; ++index) {
           auto batch = take_buffers();
           if (!batch) return;
-          micro_batch_rows(plan, step, index, rows);
-          read(rows, *batch);
+          rows_of(step, index, rows);
           batch->epoch = step / steps_per_epoch(plan.samples, plan.global_batch);
           batch->step = step;
           batch->micro_batch = index;
+          read(rows, *batch);
           put(std::move(*batch));
         }
       }
@@ -145,7 +146,8 @@ struct Loader::State {
   const std::string name;
   const LoaderPlan plan;
   const LoaderOptions options;
-  std::vector<std::int64_t> rows;  ///< of the background thread
+  MicroBatchRows rows_of;          ///< of the background thread
+  std::vector<std::int64_t> rows;  ///< the same
 
   std::mutex mutex;
   std::condition_variable room, came;  ///< for the reader, for who calls next
@@ -160,11 +162,11 @@ struct Loader::State {
 };
 
 Loader::Loader(SampleSource& source, const LoaderPlan& plan, LoaderOptions options)
-    : Loader(
-          [&source](std::span<const std::int64_t> rows, Batch& batch) { source.read(rows, batch); },
-          source.path(), plan, options) {
+    : Loader([&source](std::span<const std::int64_t> rows,
+                       Batch& batch) { source.read(rows, batch, ReadFor::kTraining); },
+             source.name(), plan, options) {
   LOCKSTEP_EXPECT(plan.samples <= source.info().samples,
-                  "the loader's plan has more samples than " + base::quote(source.path()));
+                  "the loader's plan has more samples than " + base::quote(source.name()));
 }
 
 Loader::Loader(ReadSamples read, std::string name, const LoaderPlan& plan, LoaderOptions options)

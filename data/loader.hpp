@@ -23,7 +23,8 @@ struct LoaderOptions {
 
 class Loader {
  public:
-  /// Fills a batch with the given samples, as SampleSource::read does.
+  /// Fills a batch, whose `epoch`, `step` and `micro_batch` are set, with the given samples, as
+  /// SampleSource::read does for training.
   using ReadSamples = std::function<void(std::span<const std::int64_t> rows, Batch& batch)>;
 
   /// `source` must outlive the loader. Throws ConfigError when the plan does not fit.

@@ -40,13 +40,19 @@ void check(const LoaderPlan& plan) {
 
 void micro_batch_rows(const LoaderPlan& plan, std::int64_t step, std::int64_t micro_batch,
                       std::vector<std::int64_t>& rows) {
-  const auto steps = steps_per_epoch(plan.samples, plan.global_batch);
-  const Permutation order(plan.samples, plan.seed, step / steps, plan.shuffle);
-  const auto first = step % steps * plan.global_batch + micro_batch * plan.micro_batch;
-  rows.resize(static_cast<std::size_t>(plan.micro_batch));
-  for (std::int64_t i = 0; i < plan.micro_batch; ++i) {
-    rows[static_cast<std::size_t>(i)] = order.at(first + i);
+  MicroBatchRows rows_of(plan);
+  rows_of(step, micro_batch, rows);
+}
+
+void MicroBatchRows::operator()(std::int64_t step, std::int64_t micro_batch,
+                                std::vector<std::int64_t>& rows) {
+  const auto steps = steps_per_epoch(plan_.samples, plan_.global_batch);
+  if (const auto epoch = step / steps; epoch != epoch_) {
+    order_.emplace(plan_.samples, plan_.seed, epoch, plan_.order);
+    epoch_ = epoch;
   }
+  rows.resize(static_cast<std::size_t>(plan_.micro_batch));
+  order_->take(step % steps * plan_.global_batch + micro_batch * plan_.micro_batch, rows);
 }
 
 }  // namespace lockstep::data

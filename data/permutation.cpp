@@ -1,8 +1,10 @@
 #include "data/permutation.hpp"
 
 #include <cmath>
+#include <string>
 
 #include "base/error.hpp"
+#include "base/philox.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -10,14 +12,25 @@ namespace {
 /// Patarin's bound is 7 ("Luby-Rackoff: 7 Rounds Are Enough for 2^n(1-epsilon) Security", CRYPTO
 /// 2003), but it says little about tiny sets: of five rows, 12 rounds still prefer some orders
 /// measurably, 16 do not.
-constexpr std::uint32_t kRounds = 12;
-constexpr std::uint32_t kRoundsOfFewRows = 24;
+constexpr int kRoundsOfManyRows = 12;
 constexpr std::int64_t kFewRows = 1 << 16;
 
-std::uint64_t round_function(std::uint64_t half, std::uint32_t round, base::PhiloxKey key) {
-  const auto words = base::philox4x32(
-      {static_cast<std::uint32_t>(half), static_cast<std::uint32_t>(half >> 32), round, 0}, key);
-  return std::uint64_t{words[0]} | std::uint64_t{words[1]} << 32;
+/// A number below `size` (less than 2^32) from one half and a round's key.
+std::uint64_t mixed(std::uint64_t half, std::uint64_t key, std::uint64_t size) {
+  auto value = (half ^ key) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ value >> 32) * 0x94d049bb133111ebu;
+  // The upper 32 bits as a fraction of size (Lemire: "Fast Random Integer Generation in an
+  // Interval", 2019).
+  return (value >> 32) * size >> 32;
+}
+
+std::uint64_t added(std::uint64_t a, std::uint64_t b, std::uint64_t size) {
+  const auto sum = a + b;
+  return sum >= size ? sum - size : sum;
+}
+
+std::uint64_t subtracted(std::uint64_t a, std::uint64_t b, std::uint64_t size) {
+  return a >= b ? a - b : a + size - b;
 }
 
 std::uint64_t ceiling_root(std::uint64_t value) {
@@ -34,19 +47,31 @@ Permutation::Permutation(std::int64_t rows, std::uint64_t seed, std::int64_t epo
     : rows_(rows), shuffle_(shuffle) {
   LOCKSTEP_EXPECT(rows >= 1 && rows < std::int64_t{1} << 61,
                   "a permutation needs 1 to 2^61 rows, not " + std::to_string(rows));
-  const auto key =
-      base::keyed_random(seed, base::RandomPurpose::kPermutation, static_cast<std::uint64_t>(epoch),
-                         static_cast<std::uint64_t>(rows));
-  key_ = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
+  if (shuffle == Shuffle::kOff) return;
   const auto size = static_cast<std::uint64_t>(rows);
   left_size_ = ceiling_root(size);
   right_size_ = (size + left_size_ - 1) / left_size_;
+  if (rows >= kFewRows) rounds_ = kRoundsOfManyRows;
+  const auto key = base::keyed_random(seed, base::RandomPurpose::kPermutation,
+                                      static_cast<std::uint64_t>(epoch), size);
+  const base::PhiloxKey words{static_cast<std::uint32_t>(key),
+                              static_cast<std::uint32_t>(key >> 32)};
+  for (int round = 0; round < rounds_; round += 2) {
+    const auto four = base::philox4x32({static_cast<std::uint32_t>(round), 0, 0, 0}, words);
+    const auto at = static_cast<std::size_t>(round);
+    keys_[at] = std::uint64_t{four[0]} | std::uint64_t{four[1]} << 32;
+    keys_[at + 1] = std::uint64_t{four[2]} | std::uint64_t{four[3]} << 32;
+  }
+}
+
+void Permutation::require(std::int64_t number, const char* what) const {
+  LOCKSTEP_EXPECT(number >= 0 && number < rows_, std::string(what) + " " + std::to_string(number) +
+                                                     " is outside of " + std::to_string(rows_) +
+                                                     " rows");
 }
 
 std::int64_t Permutation::at(std::int64_t position) const {
-  LOCKSTEP_EXPECT(
-      position >= 0 && position < rows_,
-      "position " + std::to_string(position) + " is outside of " + std::to_string(rows_) + " rows");
+  if (position < 0 || position >= rows_) require(position, "position");
   if (shuffle_ == Shuffle::kOff) return position;
   // Cycle walking: the cipher permutes [0, a * b), at most sqrt(rows) more than rows, and a walk
   // that starts below rows comes back below rows.
@@ -57,13 +82,34 @@ std::int64_t Permutation::at(std::int64_t position) const {
   return static_cast<std::int64_t>(value);
 }
 
+std::int64_t Permutation::position_of(std::int64_t sample) const {
+  require(sample, "sample");
+  if (shuffle_ == Shuffle::kOff) return sample;
+  auto value = static_cast<std::uint64_t>(sample);
+  do {
+    value = decipher(value);
+  } while (value >= static_cast<std::uint64_t>(rows_));
+  return static_cast<std::int64_t>(value);
+}
+
 std::uint64_t Permutation::encipher(std::uint64_t value) const {
   auto left = value / right_size_;
   auto right = value % right_size_;
-  const auto rounds = rows_ < kFewRows ? kRoundsOfFewRows : kRounds;
-  for (std::uint32_t round = 0; round < rounds; round += 2) {
-    left = (left + round_function(right, round, key_) % left_size_) % left_size_;
-    right = (right + round_function(left, round + 1, key_) % right_size_) % right_size_;
+  for (int round = 0; round < rounds_; round += 2) {
+    const auto at = static_cast<std::size_t>(round);
+    left = added(left, mixed(right, keys_[at], left_size_), left_size_);
+    right = added(right, mixed(left, keys_[at + 1], right_size_), right_size_);
+  }
+  return left * right_size_ + right;
+}
+
+std::uint64_t Permutation::decipher(std::uint64_t value) const {
+  auto left = value / right_size_;
+  auto right = value % right_size_;
+  for (int round = rounds_; round > 0; round -= 2) {
+    const auto at = static_cast<std::size_t>(round);
+    right = subtracted(right, mixed(left, keys_[at - 1], right_size_), right_size_);
+    left = subtracted(left, mixed(right, keys_[at - 2], left_size_), left_size_);
   }
   return left * right_size_ + right;
 }

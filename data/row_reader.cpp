@@ -143,15 +143,57 @@ void RowReader::read(std::int64_t begin, std::int64_t count, std::span<std::byte
     const auto band = row / band_rows_;
     const auto skipped = static_cast<std::size_t>(row - band * band_rows_) * row_bytes_;
     auto part = out.first(std::min(out.size(), bytes_of(band) - skipped));
-    if (part.size() == bytes_of(band)) {
-      // A pass over the file needs each band once: it is not worth a place in the cache.
-      decode(band, part);
-    } else {
-      std::memcpy(part.data(), private_band(band) + skipped, part.size());
-    }
+    access_ == RowAccess::kMapped ? copy_plain(row, part) : read_part(band, skipped, part);
     out = out.subspan(part.size());
     row += static_cast<std::int64_t>(part.size() / row_bytes_);
   }
+}
+
+/// Rows of one band of plain chunks, from `row` on.
+void RowReader::copy_plain(std::int64_t row, std::span<std::byte> part) const {
+  if (decoder_->plain_band(row / band_rows_) != nullptr) {
+    std::memcpy(part.data(), mapped_row(row), part.size());
+  } else {
+    for (; !part.empty(); part = part.subspan(row_bytes_)) {
+      std::memcpy(part.data(), decoder_->fill_row().data(), row_bytes_);
+    }
+  }
+  mapped_.require_whole();
+}
+
+/// Bytes of a band from `skipped` on.
+void RowReader::read_part(std::int64_t band, std::size_t skipped, std::span<std::byte> part) {
+  open_cache();
+  const bool whole = part.size() == bytes_of(band);
+  // A pass over the file needs each band once: a whole one is not worth a place in the cache.
+  auto place = whole ? cache_->find(band) : cache_->take(band);
+  if (place.hold == BandCache::Hold::kNone && whole) {
+    decode(band, part);
+    return;
+  }
+  if (place.hold == BandCache::Hold::kFill) fill(band, place);
+  if (place.hold != BandCache::Hold::kRead) {
+    std::memcpy(part.data(), private_band(band) + skipped, part.size());
+    return;
+  }
+  std::memcpy(part.data(), place.bytes + skipped, part.size());
+  cache_->release(place);
+}
+
+void RowReader::fill(std::int64_t band, BandCache::Place& place) {
+  try {
+    decode(band, {place.bytes, bytes_of(band)});
+  } catch (...) {
+    cache_->abandon(place);
+    throw;
+  }
+  cache_->publish(place);
+}
+
+void RowReader::open_cache() {
+  if (cache_) return;
+  own_memory_.emplace(cache_bytes(budget_, 0));
+  cache_.emplace(cache_shape(budget_, 0), own_memory_->bytes());
 }
 
 void RowReader::decode(std::int64_t band, std::span<std::byte> out) {
@@ -192,10 +234,7 @@ void RowReader::visit_mapped(std::span<const std::int64_t> rows, const UseRow& u
 }
 
 void RowReader::visit_bands(std::span<const std::int64_t> rows, const UseRow& use) {
-  if (!cache_) {
-    own_memory_.emplace(cache_bytes(budget_, 0));
-    cache_.emplace(cache_shape(budget_, 0), own_memory_->bytes());
-  }
+  open_cache();
   wanted_.clear();
   for (std::size_t i = 0; i < rows.size(); ++i)
     wanted_.push_back({rows[i] / band_rows_, rows[i], i});
@@ -226,13 +265,7 @@ bool RowReader::use_band(std::span<const Wanted> wanted, const UseRow& use, bool
     place = cache_->take(band);
   }
   if (place.hold == BandCache::Hold::kFill) {
-    try {
-      decode(band, {place.bytes, bytes_of(band)});
-    } catch (...) {
-      cache_->abandon(place);
-      throw;
-    }
-    cache_->publish(place);
+    fill(band, place);
   }
   if (place.hold == BandCache::Hold::kRead) {
     use_rows(wanted, place.bytes, use);

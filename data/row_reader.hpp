@@ -69,6 +69,10 @@ class RowReader {
   void visit_bands(std::span<const std::int64_t> rows, const UseRow& use);
   bool use_band(std::span<const Wanted> wanted, const UseRow& use, bool may_wait);
   void use_rows(std::span<const Wanted> wanted, const std::byte* band, const UseRow& use) const;
+  void copy_plain(std::int64_t row, std::span<std::byte> part) const;
+  void read_part(std::int64_t band, std::size_t skipped, std::span<std::byte> part);
+  void open_cache();
+  void fill(std::int64_t band, BandCache::Place& place);
   void decode(std::int64_t band, std::span<std::byte> out);
   const std::byte* private_band(std::int64_t band);
   std::int64_t bands() const;

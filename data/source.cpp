@@ -1,278 +1,185 @@
 #include "data/source.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
-#include "data/dataset_file.hpp"
-#include "data/elements.hpp"
+#include "data/file_source.hpp"
 #include "data/fingerprint.hpp"
-#include "data/input_scaling.hpp"
+#include "data/sample_mix.hpp"
 
 namespace lockstep::data {
 namespace {
 
-constexpr std::int64_t kScanBytes = std::int64_t{1} << 20;
-/// A label beyond this is no class number.
-constexpr std::int64_t kMostClasses = std::int64_t{1} << 31;
-constexpr std::int64_t kByteVocabulary = 256;
+constexpr std::size_t kPageBytes = 4096;
 
-std::string shape_text(std::span<const std::int64_t> shape) {
-  std::vector<std::string> parts;
-  for (const auto length : shape) parts.push_back(std::to_string(length));
-  return "[" + base::joined(parts) + "]";
+std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
-std::vector<std::int64_t> sample_shape(const ColumnInfo& column) {
-  return {column.shape.begin() + 1, column.shape.end()};
+std::string fingerprint_of(const std::vector<std::string>& paths) {
+  if (paths.size() == 1) return fingerprint(paths.front());
+  base::Sha256 digest;
+  for (const auto& path : paths) digest.update(fingerprint(path));
+  return base::to_hex(digest.finish());
 }
+
+std::string name_of(const std::vector<std::string>& paths) {
+  if (paths.size() == 1) return paths.front();
+  return paths.front() + " and " + std::to_string(paths.size() - 1) + " more";
+}
+
+std::vector<std::int64_t> counts_of(const std::vector<detail::FileSource>& files) {
+  std::vector<std::int64_t> counts;
+  for (const auto& file : files) counts.push_back(file.info().samples);
+  return counts;
+}
+
+void require_alike(const detail::FileSource& file, const detail::FileSource& first) {
+  const auto& a = file.info();
+  const auto& b = first.info();
+  if (a.kind == b.kind && a.input_shape == b.input_shape && a.target_shape == b.target_shape)
+    return;
+  throw base::DataError("data file " + base::quote(file.path()) +
+                        " holds samples of another form (" + name_of(a.kind) + ") than " +
+                        base::quote(first.path()) + " (" + name_of(b.kind) +
+                        "; files that are read as one need samples of one shape and kind); make "
+                        "them alike, or leave one out");
+}
+
+/// A column whose rows are decoded, and its part of the cache.
+struct CachePart {
+  std::size_t file;
+  std::string column;
+  std::size_t whole;  ///< bytes of all its decoded rows
+  std::size_t bytes;
+};
 
 }  // namespace
 
 struct SampleSource::State {
   explicit State(SourceOptions source_options)
-      : options(std::move(source_options)), file(options.path) {
-    info.kind = decide_kind();
-    if (info.kind == TaskKind::kTokens) {
-      describe_tokens();
-    } else {
-      describe_inputs();
-      info.kind == TaskKind::kClassification ? describe_classes() : describe_values();
+      : options(std::move(source_options)), files(open_files()), name(name_of(options.paths)) {
+    info = files.front().info();
+    for (const auto& file : files) info.classes = std::max(info.classes, file.info().classes);
+    for (auto& file : files) {
+      file.set_classes(info.classes);
+      require_alike(file, files.front());
     }
+    info.target_shape = files.front().info().target_shape;
+    mix = detail::SampleMix(counts_of(files), options.weights, options.seed);
+    info.samples = mix.samples();
+    info.chunk_rows = files.front().chunk_rows();
     if (options.fingerprinting == Fingerprinting::kWholeFile) {
-      info.fingerprint = fingerprint(options.path);
+      info.fingerprint = fingerprint_of(options.paths);
     }
   }
 
-  std::string described(const ColumnInfo& column) const {
-    return "dataset " + base::quote(column.name) + " of " + base::quote(options.path);
+  std::vector<detail::FileSource> open_files() const {
+    LOCKSTEP_EXPECT(!options.paths.empty(), "samples of no file were asked for");
+    std::vector<detail::FileSource> opened;
+    opened.reserve(options.paths.size());
+    for (const auto& path : options.paths) opened.emplace_back(path, options);
+    return opened;
   }
 
-  TaskKind decide_kind() const {
-    if (options.kind && *options.kind == TaskKind::kTokens) return TaskKind::kTokens;
-    const bool has_samples = file.find_column(options.inputs) && file.find_column(options.targets);
-    if (!options.kind && !has_samples && file.find_column(options.tokens)) return TaskKind::kTokens;
-    file.column(options.inputs);
-    const auto& column = file.column(options.targets);
-    if (options.kind) return *options.kind;
-    return is_float(column.dtype) ? TaskKind::kRegression : TaskKind::kClassification;
+  /// Makes room for all samples. Only what stays empty is cleared: a buffer that keeps its size is
+  /// not filled twice.
+  void resize(Batch& batch) const {
+    const auto count = static_cast<std::size_t>(batch.samples);
+    const auto inputs = count * static_cast<std::size_t>(elements_of(info.input_shape));
+    const auto targets = count * static_cast<std::size_t>(elements_of(info.target_shape));
+    const bool tokens = info.kind == TaskKind::kTokens;
+    batch.inputs.resize(tokens ? 0 : inputs);
+    batch.tokens.resize(tokens ? inputs : 0);
+    batch.classes.resize(info.kind == TaskKind::kRegression ? 0 : targets);
+    batch.values.resize(info.kind == TaskKind::kRegression ? targets : 0);
   }
 
-  void need_rows(const ColumnInfo& column) const {
-    if (column.dtype == DType::kUnsupported) {
-      throw base::DataError(described(column) + " holds " + column.type_name +
-                            " elements (only integers and floats of 8 to 64 bits can be read); "
-                            "store it as such numbers");
+  void read(std::span<const std::int64_t> rows, Batch& batch, ReadFor use) {
+    if (files.size() == 1 && options.weights.empty()) {
+      places.resize(rows.size());
+      std::iota(places.begin(), places.end(), 0);
+      files.front().read({rows, places}, batch, use);
+      return;
     }
-    if (column.rows() == 0) {
-      throw base::DataError(described(column) + " has no rows (shape " + shape_text(column.shape) +
-                            "); make the file again with at least one sample");
+    // File by file, in the order of the files.
+    found.clear();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto place =
+          use == ReadFor::kTraining ? mix.at(rows[i], batch.epoch) : mix.unmixed(rows[i]);
+      found.push_back({place.file, place.sample, i});
     }
-  }
-
-  void describe_inputs() {
-    const auto& column = file.column(options.inputs);
-    need_rows(column);
-    if (column.shape.size() < 2 || column.row_elements() == 0) {
-      throw base::DataError(described(column) + " has shape " + shape_text(column.shape) +
-                            " (each sample needs a row of values); store inputs as [rows, "
-                            "features] or [rows, channels, height, width]");
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Found& a, const Found& b) { return a.file < b.file; });
+    samples.clear();
+    places.clear();
+    for (const auto& one : found) {
+      samples.push_back(one.sample);
+      places.push_back(one.place);
     }
-    const std::vector<std::string> names{options.inputs, options.targets};
-    info.samples = file.rows(names);
-    info.input_shape = sample_shape(column);
-    inputs = &column;
-    scaling = detail::InputScaling(options, column);
-  }
-
-  void describe_classes() {
-    const auto& column = file.column(options.targets);
-    need_rows(column);
-    if (!is_integer(column.dtype)) {
-      throw base::DataError(described(column) + " holds " + column.type_name +
-                            " elements (classes are integers); store class numbers from 0");
-    }
-    if (column.row_elements() != 1) {
-      throw base::DataError(described(column) + " has shape " + shape_text(column.shape) +
-                            " (integer targets are one class a sample); store class numbers as "
-                            "[rows], or floats for regression");
-    }
-    targets = &column;
-    info.classes = largest_label(column) + 1;
-    if (options.classes > 0) info.classes = options.classes;
-  }
-
-  void describe_values() {
-    const auto& column = file.column(options.targets);
-    need_rows(column);
-    if (column.row_elements() == 0) {
-      throw base::DataError(described(column) + " has shape " + shape_text(column.shape) +
-                            " (targets without values); store targets as [rows] or [rows, "
-                            "outputs]");
-    }
-    targets = &column;
-    info.target_shape = sample_shape(column);
-  }
-
-  void describe_tokens() {
-    const auto& column = file.column(options.tokens);
-    need_rows(column);
-    if (!is_integer(column.dtype) || column.shape.size() != 1) {
-      throw base::DataError(described(column) + " holds " + column.type_name + " of shape " +
-                            shape_text(column.shape) +
-                            " (tokens are one long row of integers); store it as [tokens]");
-    }
-    if (options.context < 1) {
-      throw base::ConfigError("context " + std::to_string(options.context) +
-                              " is impossible for token data; set model.context to 1 or more");
-    }
-    info.samples = (column.rows() - 1) / options.context;
-    if (info.samples == 0) {
-      throw base::DataError(
-          described(column) + " has " + std::to_string(column.rows()) +
-          " tokens (one sample needs context + 1 = " + std::to_string(options.context + 1) +
-          "); give more tokens, or a smaller model.context");
-    }
-    info.input_shape = info.target_shape = {options.context};
-    targets = &column;
-    if (options.classes > 0) {
-      info.classes = options.classes;
-    } else if (column.dtype == DType::kU8) {
-      info.classes = kByteVocabulary;
-    } else {
-      info.classes = largest_label(column) + 1;
+    for (std::size_t begin = 0; begin < found.size();) {
+      auto end = begin;
+      while (end < found.size() && found[end].file == found[begin].file) ++end;
+      files[found[begin].file].read({std::span(samples).subspan(begin, end - begin),
+                                     std::span(places).subspan(begin, end - begin)},
+                                    batch, use);
+      begin = end;
     }
   }
 
-  [[noreturn]] void refuse_label(const ColumnInfo& column, std::int64_t row,
-                                 std::int64_t label) const {
-    const std::string kind = info.kind == TaskKind::kTokens ? "token " : "label ";
-    const auto limit = options.classes > 0 ? options.classes : kMostClasses;
-    throw base::DataError(
-        described(column) + " has " + kind + std::to_string(label) + " in row " +
-        std::to_string(row) +
-        (label < 0 ? " (they count from 0)"
-                   : " (it is not below " + std::to_string(limit) +
-                         (options.classes > 0 ? ", the number of classes)" : ")")) +
-        "; " +
-        (label < 0 || options.classes == 0 ? "renumber them from 0"
-                                           : "correct the data, or raise the number of classes"));
-  }
-
-  /// Reads all labels. Throws for the first one that no model could have.
-  std::int64_t largest_label(const ColumnInfo& column) {
-    const auto limit = options.classes > 0 ? options.classes : kMostClasses;
-    const auto block_rows =
-        std::max<std::int64_t>(1, kScanBytes / static_cast<std::int64_t>(column.row_bytes()));
-    std::int64_t largest = 0;
-    for (std::int64_t begin = 0; begin < column.rows(); begin += block_rows) {
-      const auto count = std::min(block_rows, column.rows() - begin);
-      raw.resize(static_cast<std::size_t>(count) * column.row_bytes());
-      file.read_rows(column.name, begin, count, raw);
-      labels.resize(static_cast<std::size_t>(count));
-      detail::with_elements(column.dtype, raw, [&]<class T>(std::span<const T> elements) {
-        if constexpr (std::is_integral_v<T>) {
-          std::transform(elements.begin(), elements.end(), labels.begin(), detail::to_i64<T>);
-        }
-      });
-      const auto [low, high] = std::minmax_element(labels.begin(), labels.end());
-      const auto bad = *low < 0 ? low : high;
-      if (*low < 0 || *high >= limit) refuse_label(column, begin + (bad - labels.begin()), *bad);
-      largest = std::max(largest, *high);
-    }
-    return largest;
-  }
-
-  void check_labels(std::span<const std::int64_t> values, auto row_of) const {
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (values[i] < 0 || values[i] >= info.classes) refuse_label(*targets, row_of(i), values[i]);
-    }
-  }
-
-  void check_finite(const ColumnInfo& column, std::span<const float> values,
-                    std::span<const std::int64_t> rows) const {
-    const auto bad = detail::first_not_finite(values);
-    if (!bad) return;
-    const auto row_elements = static_cast<std::size_t>(column.row_elements());
-    throw base::DataError(described(column) + " has " + std::to_string(values[*bad]) + " in row " +
-                          std::to_string(rows[*bad / row_elements]) + ", element " +
-                          std::to_string(*bad % row_elements) +
-                          " (as f32, after scaling; one such value spoils the whole model); "
-                          "remove or replace it");
-  }
-
-  void read_inputs(std::span<const std::int64_t> rows, Batch& batch) {
-    const auto elements = rows.size() * static_cast<std::size_t>(inputs->row_elements());
-    batch.inputs.resize(elements);
-    if (scaling.is_identity() && inputs->dtype == DType::kF32) {
-      file.read_rows(inputs->name, rows, std::as_writable_bytes(std::span(batch.inputs)));
-    } else {
-      raw.resize(rows.size() * inputs->row_bytes());
-      file.read_rows(inputs->name, rows, raw);
-      scaling.apply(inputs->dtype, raw, batch.inputs);
-    }
-    if (is_float(inputs->dtype)) check_finite(*inputs, batch.inputs, rows);
-  }
-
-  void read_classes(std::span<const std::int64_t> rows, Batch& batch) {
-    raw.resize(rows.size() * targets->row_bytes());
-    file.read_rows(targets->name, rows, raw);
-    batch.classes.resize(rows.size());
-    detail::with_elements(targets->dtype, raw, [&]<class T>(std::span<const T> elements) {
-      if constexpr (std::is_integral_v<T>) {
-        std::transform(elements.begin(), elements.end(), batch.classes.begin(), detail::to_i64<T>);
+  std::size_t plan_cache(std::size_t budget, std::int64_t window) {
+    window_samples = window;
+    cache.clear();
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      for (const auto& column : files[i].cached_columns()) {
+        cache.push_back({i, column.name, column.bytes, 0});
       }
-    });
-    check_labels(batch.classes, [&](std::size_t i) { return rows[i]; });
+    }
+    // Small columns whole, large ones share what remains.
+    std::vector<CachePart*> by_size;
+    for (auto& part : cache) by_size.push_back(&part);
+    std::stable_sort(by_size.begin(), by_size.end(),
+                     [](const auto* a, const auto* b) { return a->whole < b->whole; });
+    auto left = budget;
+    for (std::size_t i = 0; i < by_size.size(); ++i) {
+      auto& part = *by_size[i];
+      const auto share = left / (by_size.size() - i) / kPageBytes * kPageBytes;
+      part.bytes = files[part.file].file().cache_bytes(part.column, share, window);
+      part.bytes = (part.bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+      left -= std::min(left, part.bytes);
+    }
+    std::size_t total = 0;
+    for (const auto& part : cache) total += part.bytes;
+    return total;
   }
 
-  void read_values(std::span<const std::int64_t> rows, Batch& batch) {
-    raw.resize(rows.size() * targets->row_bytes());
-    file.read_rows(targets->name, rows, raw);
-    batch.values.resize(rows.size() * static_cast<std::size_t>(targets->row_elements()));
-    detail::with_elements(targets->dtype, raw, [&]<class T>(std::span<const T> elements) {
-      std::transform(elements.begin(), elements.end(), batch.values.begin(),
-                     [](T value) { return static_cast<float>(value); });
-    });
-    check_finite(*targets, batch.values, rows);
-  }
-
-  void read_tokens(std::span<const std::int64_t> rows, Batch& batch) {
-    const auto context = static_cast<std::size_t>(options.context);
-    batch.tokens.resize(rows.size() * context);
-    batch.classes.resize(rows.size() * context);
-    by_position.clear();
-    for (std::size_t i = 0; i < rows.size(); ++i) by_position.emplace_back(rows[i], i);
-    std::sort(by_position.begin(), by_position.end());
-    raw.resize((context + 1) * targets->row_bytes());
-    window.resize(context + 1);
-    for (const auto& [row, place] : by_position) {
-      const auto begin = row * options.context;
-      file.read_rows(targets->name, begin, options.context + 1, raw);
-      detail::with_elements(targets->dtype, raw, [&]<class T>(std::span<const T> elements) {
-        if constexpr (std::is_integral_v<T>) {
-          std::transform(elements.begin(), elements.end(), window.begin(), detail::to_i64<T>);
-        }
-      });
-      check_labels(window, [&](std::size_t i) { return begin + static_cast<std::int64_t>(i); });
-      std::copy_n(window.begin(), context,
-                  batch.tokens.begin() + static_cast<std::ptrdiff_t>(place * context));
-      std::copy_n(window.begin() + 1, context,
-                  batch.classes.begin() + static_cast<std::ptrdiff_t>(place * context));
+  void share_cache(std::span<std::byte> memory) {
+    for (const auto& part : cache) {
+      files[part.file].file().share_cache(part.column, memory.first(part.bytes), window_samples);
+      memory = memory.subspan(part.bytes);
     }
   }
+
+  struct Found {
+    std::size_t file;
+    std::int64_t sample;
+    std::size_t place;
+  };
 
   SourceOptions options;
-  DatasetFile file;
+  std::vector<detail::FileSource> files;
+  std::string name;
   SourceInfo info;
-  const ColumnInfo* inputs = nullptr;   ///< nullptr for tokens
-  const ColumnInfo* targets = nullptr;  ///< of tokens: the tokens
-  detail::InputScaling scaling;
-  std::vector<std::byte> raw;
-  std::vector<std::int64_t> labels;
-  std::vector<std::int64_t> window;
-  std::vector<std::pair<std::int64_t, std::size_t>> by_position;
+  detail::SampleMix mix{{0}, {}, 0};
+  std::vector<CachePart> cache;
+  std::int64_t window_samples = 0;
+  std::vector<Found> found;
+  std::vector<std::int64_t> samples;
+  std::vector<std::size_t> places;
 };
 
 SampleSource::SampleSource(SourceOptions options)
@@ -283,38 +190,25 @@ SampleSource& SampleSource::operator=(SampleSource&&) noexcept = default;
 
 const SourceInfo& SampleSource::info() const { return state_->info; }
 
-const std::string& SampleSource::path() const { return state_->options.path; }
+const std::string& SampleSource::name() const { return state_->name; }
 
-void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch) {
+void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch, ReadFor use) {
   auto& state = *state_;
   for (const auto row : rows) {
-    LOCKSTEP_EXPECT(
-        row >= 0 && row < state.info.samples,
-        "there is no sample " + std::to_string(row) + " in " + base::quote(state.options.path));
+    LOCKSTEP_EXPECT(row >= 0 && row < state.info.samples,
+                    "there is no sample " + std::to_string(row) + " in " + base::quote(state.name));
   }
   batch.kind = state.info.kind;
   batch.samples = static_cast<std::int64_t>(rows.size());
   batch.rows.assign(rows.begin(), rows.end());
-  // Only what stays empty is cleared: a buffer that keeps its size is not filled twice.
-  switch (state.info.kind) {
-    case TaskKind::kClassification:
-      batch.tokens.clear();
-      batch.values.clear();
-      state.read_inputs(rows, batch);
-      state.read_classes(rows, batch);
-      break;
-    case TaskKind::kRegression:
-      batch.tokens.clear();
-      batch.classes.clear();
-      state.read_inputs(rows, batch);
-      state.read_values(rows, batch);
-      break;
-    case TaskKind::kTokens:
-      batch.inputs.clear();
-      batch.values.clear();
-      state.read_tokens(rows, batch);
-      break;
-  }
+  state.resize(batch);
+  state.read(rows, batch, use);
 }
+
+std::size_t SampleSource::plan_cache(std::size_t budget, std::int64_t window_samples) {
+  return state_->plan_cache(budget, window_samples);
+}
+
+void SampleSource::share_cache(std::span<std::byte> memory) { state_->share_cache(memory); }
 
 }  // namespace lockstep::data

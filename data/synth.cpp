@@ -45,14 +45,9 @@ class Words {
     return words_[used_++];
   }
 
-  /// Nearly standard normal: the sum of four uniform 16-bit numbers (Irwin-Hall), mean 0,
-  /// variance 1, within 3.47.
   float normal() {
     const auto a = next();
-    const auto b = next();
-    const auto sum = (a & 0xffff) + (a >> 16) + (b & 0xffff) + (b >> 16);
-    // sqrt(12 / 4) standard deviations to a range of 2^16.
-    return (static_cast<float>(sum) - 131070.0f) * (1.7320508f / 65536.0f);
+    return base::nearly_normal(a, next());
   }
 
  private:

@@ -68,5 +68,11 @@ TEST(KeyedRandom, SetsEachBitHalfOfTheTime) {
   for (const int count : ones) EXPECT_NEAR(count, kDraws / 2, 192);
 }
 
+TEST(NearlyNormal, NeverChangesItsBits) {
+  EXPECT_EQ(nearly_normal(0x12345678, 0x9abcdef0), -0x1.9ad22p-3f);
+  EXPECT_EQ(nearly_normal(0, 0), -0x1.bb65f2p+1f);
+  EXPECT_EQ(nearly_normal(0xffffffff, 0xffffffff), 0x1.bb65f2p+1f);
+}
+
 }  // namespace
 }  // namespace lockstep::base

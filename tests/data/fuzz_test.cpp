@@ -94,7 +94,7 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
 void read_everything(const std::string& path) {
   inspect(path);
   SourceOptions options;
-  options.path = path;
+  options.paths = {path};
   options.context = 4;
   SampleSource source(options);
   Batch batch;

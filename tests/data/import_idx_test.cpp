@@ -239,7 +239,7 @@ TEST_F(ImportIdx, ReadsTheRealFashionImages) {
 
   EXPECT_EQ(result.rows, 10'000);
   SourceOptions options;
-  options.path = output();
+  options.paths = {output()};
   const auto info = SampleSource(options).info();
   EXPECT_THAT(info.input_shape, ElementsAre(28, 28));
   EXPECT_EQ(info.classes, 10);

@@ -23,7 +23,7 @@ LoaderPlan small_plan() {
   plan.micro_batch = 2;
   plan.micro_end = 2;
   plan.last_step = 4;
-  plan.shuffle = Shuffle::kOff;
+  plan.order.shuffle = Shuffle::kOff;
   return plan;
 }
 
@@ -49,7 +49,7 @@ TEST(LoaderPlan, StartsTheNextEpochAfterTheLastWholeStep) {
 
 TEST(LoaderPlan, FollowsThePermutationOfTheEpoch) {
   auto plan = small_plan();
-  plan.shuffle = Shuffle::kOn;
+  plan.order.shuffle = Shuffle::kOn;
   plan.seed = 8;
   const Permutation second_epoch(10, 8, 1, Shuffle::kOn);
 

@@ -236,7 +236,7 @@ TEST_P(LoaderOfFile, ReadsWhatTheSourceReads) {
   synth.layout = GetParam();
   synthesize(synth);
   SourceOptions options;
-  options.path = synth.output;
+  options.paths = {synth.output};
   SampleSource source(options);
   SampleSource reference(options);
   const auto plan = plan_of(100, 8, 4, 30);
@@ -259,6 +259,45 @@ INSTANTIATE_TEST_SUITE_P(Layouts, LoaderOfFile,
                          ::testing::Values(ColumnLayout{}, ColumnLayout{.chunk_rows = 7},
                                            ColumnLayout{.chunk_rows = 16, .deflate = 3}));
 
+/// The inputs of each sample in each epoch that a loader of this plan hands out.
+std::map<Key, std::vector<float>> augmented(SampleSource& source, const LoaderPlan& plan) {
+  std::map<Key, std::vector<float>> result;
+  Loader loader(source, plan);
+  while (loader.remaining() > 0) {
+    const auto batch = loader.next();
+    const auto elements = batch.inputs.size() / batch.rows.size();
+    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+      const auto values = std::span(batch.inputs).subspan(i * elements, elements);
+      result[{batch.epoch, batch.rows[i]}].assign(values.begin(), values.end());
+    }
+  }
+  return result;
+}
+
+TEST(Loader, AugmentsASampleAlikeInAnyMicroBatchOnAnyRankFromAnyStart) {
+  const tests::TemporaryDirectory directory;
+  SynthOptions synth;
+  synth.rows = 50;
+  synth.shape = {1, 8, 8};
+  synth.output = directory.file("f.h5");
+  synthesize(synth);
+  SourceOptions options;
+  options.paths = {synth.output};
+  options.seed = 4;
+  options.augmentation = {.flip = 0.5, .crop_padding = 3, .cutout = 2, .noise = 0.1};
+  SampleSource source(options);
+  const auto whole = augmented(source, plan_of(50, 12, 12, 10));
+  ASSERT_EQ(whole.size(), 120u);
+
+  for (const std::int64_t micro_batch : {1, 2, 3, 6}) {
+    auto plan = plan_of(50, 12, micro_batch, 10);
+    EXPECT_EQ(augmented(source, plan), whole);
+    plan.first_step = 3;
+    plan.micro_begin = 1;
+    for (const auto& [key, inputs] : augmented(source, plan)) EXPECT_EQ(inputs, whole.at(key));
+  }
+}
+
 TEST(Loader, RefusesMoreSamplesThanTheFileHas) {
   const tests::TemporaryDirectory directory;
   SynthOptions synth;
@@ -267,7 +306,7 @@ TEST(Loader, RefusesMoreSamplesThanTheFileHas) {
   synth.output = directory.file("f.h5");
   synthesize(synth);
   SourceOptions options;
-  options.path = synth.output;
+  options.paths = {synth.output};
   SampleSource source(options);
 
   EXPECT_THROW(Loader(source, plan_of(11, 2, 1, 1)), base::InternalError);

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <set>
 
 #include "base/error.hpp"
 #include "data/fingerprint.hpp"
@@ -17,6 +19,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using tests::add_column;
@@ -27,11 +30,11 @@ using tests::TemporaryDirectory;
 /// A file with whatever the test adds, and options that read it.
 class SampleSourceTest : public ::testing::Test {
  protected:
-  SampleSourceTest() { options_.path = directory_.file("f.h5"); }
+  SampleSourceTest() { options_.paths = {directory_.file("f.h5")}; }
 
   template <class Add>
   void write(const Add& add) {
-    DatasetWriter writer(options_.path);
+    DatasetWriter writer(options_.paths.front());
     add(writer);
     writer.commit();
   }
@@ -85,7 +88,7 @@ TEST_F(SampleSourceTest, DescribesImagesWithClasses) {
   EXPECT_THAT(info.input_shape, ElementsAre(1, 2));
   EXPECT_THAT(info.target_shape, IsEmpty());
   EXPECT_EQ(info.classes, 3);
-  EXPECT_EQ(info.fingerprint, fingerprint(options_.path));
+  EXPECT_EQ(info.fingerprint, fingerprint(options_.paths.front()));
 }
 
 TEST_F(SampleSourceTest, LeavesTheFingerprintToAnotherRankWhenAsked) {
@@ -336,7 +339,7 @@ TEST_F(SampleSourceTest, RefusesLengthsThatDiffer) {
 }
 
 TEST_F(SampleSourceTest, RefusesInputsOfTheWrongType) {
-  OddFile(options_.path).add_strings("x", 2).add_strings("y", 2);
+  OddFile(options_.paths.front()).add_strings("x", 2).add_strings("y", 2);
   options_.kind = TaskKind::kClassification;
 
   EXPECT_THAT(refusal(),
@@ -372,7 +375,7 @@ TEST_F(SampleSourceTest, RefusesFilesWithoutRows) {
   targets.name = "y";
   targets.dtype = DType::kI64;
   targets.shape = {0};
-  OddFile(options_.path).add(inputs).add(targets);
+  OddFile(options_.paths.front()).add(inputs).add(targets);
 
   EXPECT_THAT(refusal(), HasSubstr("dataset 'x' of"));
   EXPECT_THAT(refusal(), HasSubstr("has no rows (shape [0, 4])"));
@@ -412,6 +415,181 @@ TEST_F(SampleSourceTest, RefusesSamplesThatDoNotExist) {
   write_images();
 
   EXPECT_THROW(read({3}), base::InternalError);
+}
+
+TEST_F(SampleSourceTest, ReadsEachSampleForTrainingAsAugmentedByItsNumberAndEpoch) {
+  std::vector<std::uint8_t> pixels(5 * 2 * 4 * 4);
+  std::iota(pixels.begin(), pixels.end(), std::uint8_t{1});
+  write([&](DatasetWriter& writer) {
+    add_column<std::uint8_t>(writer, "x", DType::kU8, {5, 2, 4, 4}, pixels);
+    add_column<std::uint8_t>(writer, "y", DType::kU8, {5}, {0, 1, 2, 3, 4});
+  });
+  options_.scale = 1;
+  options_.mean = {3, 5};
+  options_.augmentation = {
+      .flip = 0.5, .vertical_flip = 0.5, .crop_padding = 2, .cutout = 1, .noise = 0.25};
+  options_.seed = 11;
+  SampleSource source(options_);
+  const Augmentation augmentation(options_.augmentation, source.info().input_shape, 1);
+  std::set<std::vector<float>> of_first;
+
+  for (std::int64_t epoch = 0; epoch < 4; ++epoch) {
+    Batch batch;
+    batch.epoch = epoch;
+    source.read(std::vector<std::int64_t>{3, 0, 4}, batch, ReadFor::kTraining);
+
+    std::vector<float> expected;
+    for (const std::int64_t row : {3, 0, 4}) {
+      const SampleKey key{.seed = 11, .epoch = epoch, .sample = row};
+      std::vector<std::uint8_t> moved(32);
+      augmentation.apply(
+          std::as_bytes(std::span(pixels).subspan(static_cast<std::size_t>(row) * 32, 32)),
+          std::as_writable_bytes(std::span(moved)), key);
+      std::vector<float> scaled(moved.begin(), moved.end());
+      for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] -= i < 16 ? 3 : 5;
+      augmentation.add_noise(scaled, key);
+      expected.insert(expected.end(), scaled.begin(), scaled.end());
+    }
+    EXPECT_THAT(batch.inputs, ElementsAreArray(expected));
+    EXPECT_THAT(batch.classes, ElementsAre(3, 0, 4));
+    of_first.insert(expected);
+  }
+  EXPECT_EQ(of_first.size(), 4u);
+}
+
+TEST_F(SampleSourceTest, AugmentsNothingThatIsEvaluated) {
+  write_images();
+  const auto plain = read({0, 1, 2});
+  options_.augmentation = {.flip = 1, .noise = 1};
+
+  EXPECT_EQ(read({0, 1, 2}).inputs, plain.inputs);
+}
+
+TEST_F(SampleSourceTest, AddsNoiseToInputsThatAreNoImages) {
+  write([](DatasetWriter& writer) {
+    add_column<float>(writer, "x", DType::kF32, {2, 3}, {1, 2, 3, 4, 5, 6});
+    add_column<std::uint8_t>(writer, "y", DType::kU8, {2}, {0, 1});
+  });
+  options_.augmentation.noise = 0.5;
+  std::vector<float> expected{4, 5, 6};
+  Augmentation(options_.augmentation, {}, 4).add_noise(expected, {.epoch = 2, .sample = 1});
+  Batch batch;
+  batch.epoch = 2;
+
+  SampleSource(options_).read(std::vector<std::int64_t>{1}, batch, ReadFor::kTraining);
+
+  EXPECT_THAT(batch.inputs, ElementsAreArray(expected));
+}
+
+TEST_F(SampleSourceTest, FindsValuesThatAreNotFiniteWhereTheFileHasThem) {
+  write([](DatasetWriter& writer) {
+    add_column<float>(writer, "x", DType::kF32, {1, 1, 3}, {1, 2, std::nanf("")});
+    add_column<std::uint8_t>(writer, "y", DType::kU8, {1}, {0});
+  });
+  for (const auto& augmentation : {AugmentationOptions{.flip = 1}, {.cutout = 1}}) {
+    options_.augmentation = augmentation;
+    SampleSource source(options_);
+    Batch batch;
+
+    const auto message = message_of<base::DataError>(
+        [&] { source.read(std::vector<std::int64_t>{0}, batch, ReadFor::kTraining); });
+
+    EXPECT_THAT(message, HasSubstr("has nan in row 0, element 2"));
+  }
+}
+
+TEST_F(SampleSourceTest, MovesPixelsOfImagesOnly) {
+  write_labels<std::uint8_t>(DType::kU8, {0, 1}, {2});
+  options_.augmentation.flip = 0.5;
+
+  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options_}; }),
+              AllOf(HasSubstr("data.augment moves pixels, and the samples of dataset 'x' of"),
+                    HasSubstr("have shape [1] (an image is [height, width] or")));
+}
+
+TEST_F(SampleSourceTest, AugmentsNoTokens) {
+  write([](DatasetWriter& writer) {
+    add_column<std::uint8_t>(writer, "tokens", DType::kU8, {9}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+  });
+  options_.context = 3;
+  options_.augmentation.noise = 1;
+
+  EXPECT_THAT(message_of<base::ConfigError>([this] { SampleSource{options_}; }),
+              AllOf(HasSubstr("data.augment is given and dataset 'tokens' of"),
+                    HasSubstr("holds tokens (only inputs are augmented)")));
+}
+
+TEST_F(SampleSourceTest, ShiftsTheWindowsOfAnEpochTogether) {
+  std::vector<std::uint8_t> tokens(30);
+  std::iota(tokens.begin(), tokens.end(), std::uint8_t{0});
+  write([&](DatasetWriter& writer) {
+    add_column<std::uint8_t>(writer, "tokens", DType::kU8, {30}, tokens);
+  });
+  options_.context = 5;
+  options_.seed = 3;
+  options_.token_windows = TokenWindows::kShifted;
+  SampleSource source(options_);
+  ASSERT_EQ(source.info().samples, 5);
+  const std::vector<std::int64_t> rows{4, 0};
+  std::set<std::int64_t> shifts;
+  Batch batch;
+
+  for (batch.epoch = 0; batch.epoch < 20; ++batch.epoch) {
+    const auto shift = window_shift(3, batch.epoch, 5);
+    shifts.insert(shift);
+    source.read(rows, batch, ReadFor::kTraining);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const auto place = static_cast<std::size_t>(i);
+      EXPECT_EQ(batch.tokens[place], 20 + shift + i);
+      EXPECT_EQ(batch.classes[place], 21 + shift + i);
+      EXPECT_EQ(batch.tokens[place + 5], shift + i);
+    }
+  }
+  source.read(rows, batch);
+
+  EXPECT_EQ(shifts.size(), 5u);
+  EXPECT_EQ(batch.tokens[0], 20);
+}
+
+TEST_F(SampleSourceTest, RefusesFewerTokensThanAllShiftsOfOneSampleNeed) {
+  write([](DatasetWriter& writer) {
+    add_column<std::uint8_t>(writer, "tokens", DType::kU8, {5}, {1, 2, 3, 4, 5});
+  });
+  options_.context = 3;
+  options_.token_windows = TokenWindows::kShifted;
+
+  EXPECT_THAT(refusal(),
+              HasSubstr("has 5 tokens (one sample needs for all its shifts 2 * context = 6)"));
+}
+
+TEST_F(SampleSourceTest, MakesClassesTargetsOfOneOneAmongZeros) {
+  write_images();
+  options_.one_hot = OneHot::kOn;
+
+  const auto info = SampleSource(options_).info();
+  const auto batch = read({1, 0});
+
+  EXPECT_EQ(info.kind, TaskKind::kRegression);
+  EXPECT_EQ(info.classes, 3);
+  EXPECT_THAT(info.target_shape, ElementsAre(3));
+  EXPECT_THAT(batch.values, ElementsAre(0, 0, 1, 1, 0, 0));
+  EXPECT_THAT(batch.classes, IsEmpty());
+}
+
+TEST_F(SampleSourceTest, GivesOneHotTargetsAsManyNumbersAsClassesAreGiven) {
+  write_images();
+  options_.one_hot = OneHot::kOn;
+  options_.kind = TaskKind::kRegression;
+  options_.classes = 4;
+
+  EXPECT_THAT(read({2}).values, ElementsAre(0, 1, 0, 0));
+}
+
+TEST_F(SampleSourceTest, MakesOneHotTargetsOfClassesOnly) {
+  write_labels<float>(DType::kF32, {0, 1}, {2});
+  options_.one_hot = OneHot::kOn;
+
+  EXPECT_THAT(refusal(), HasSubstr("holds f32 elements (classes are integers)"));
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+#include "data/token_windows.hpp"
+
+#include "base/philox.hpp"
+
+namespace lockstep::data {
+
+std::int64_t window_count(std::int64_t tokens, std::int64_t context, TokenWindows windows) {
+  // The last sample's last target is a token, too; shifted, that must hold for context - 1 more.
+  return windows == TokenWindows::kFixed ? (tokens - 1) / context : tokens / context - 1;
+}
+
+std::int64_t window_shift(std::uint64_t seed, std::int64_t epoch, std::int64_t context) {
+  const auto word = base::keyed_random(seed, base::RandomPurpose::kTokenWindows,
+                                       static_cast<std::uint64_t>(epoch), 0);
+  return static_cast<std::int64_t>(word % static_cast<std::uint64_t>(context));
+}
+
+}  // namespace lockstep::data
