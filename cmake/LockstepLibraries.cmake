@@ -13,7 +13,6 @@ pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET libdeflate)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(lz4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(blosc REQUIRED IMPORTED_TARGET blosc)
-find_library(LZF_LIBRARY lzf REQUIRED)
 # The serial library by its own pkg-config name: a parallel HDF5 beside it is not taken by accident.
 pkg_check_modules(hdf5_serial REQUIRED IMPORTED_TARGET hdf5-serial)
 find_package(MPI REQUIRED COMPONENTS C)

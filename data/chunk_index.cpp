@@ -142,8 +142,7 @@ std::optional<ChunkIndex> ChunkIndexCache::find(const FileDescriptor& file,
 
 void ChunkIndexCache::keep(const FileDescriptor& file, const std::string& dataset,
                            std::span<const ChunkPlace> index) const {
-  // A file that is still being written may change again without changing its times.
-  if (folder_.empty() || index.size() < kFewChunks || !file.is_settled()) return;
+  if (folder_.empty() || index.size() < kFewChunks || !file.is_unchanged_for(settled_)) return;
   try {
     const auto identity = identity_of(file, dataset);
     std::vector<std::byte> body;

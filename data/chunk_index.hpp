@@ -2,6 +2,7 @@
 // Where each chunk of a dataset lies in its file. Internal to data/. Learned through HDF5 once,
 // then kept in a file of its own in a cache folder, because a large dataset has millions of chunks.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -37,8 +38,11 @@ ChunkIndex read_chunk_index(Hdf5Id file, Hdf5Id dataset, const StoredColumn& col
 /// nothing here ever throws for the state of the folder.
 class ChunkIndexCache {
  public:
-  /// `folder` is made when it is needed; empty = nothing is kept.
-  explicit ChunkIndexCache(std::string folder) : folder_(std::move(folder)) {}
+  /// `folder` is made when it is needed; empty = nothing is kept. Files that changed less than
+  /// `settled` ago are not remembered: they could change again without a change of their times.
+  explicit ChunkIndexCache(std::string folder,
+                           std::chrono::seconds settled = std::chrono::seconds(3))
+      : folder_(std::move(folder)), settled_(settled) {}
 
   std::optional<ChunkIndex> find(const FileDescriptor& file, const std::string& dataset,
                                  std::size_t chunks) const;
@@ -47,6 +51,7 @@ class ChunkIndexCache {
 
  private:
   std::string folder_;
+  std::chrono::seconds settled_;
 };
 
 }  // namespace lockstep::data::detail

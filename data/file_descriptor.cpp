@@ -61,11 +61,10 @@ std::string FileDescriptor::identity() const {
          time(status.st_mtim) + " " + time(status.st_ctim);
 }
 
-bool FileDescriptor::is_settled() const {
-  constexpr time_t kSettledSeconds = 2;
+bool FileDescriptor::is_unchanged_for(std::chrono::seconds age) const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) return false;
-  return ::time(nullptr) - std::max(status.st_mtim.tv_sec, status.st_ctim.tv_sec) > kSettledSeconds;
+  return ::time(nullptr) - std::max(status.st_mtim.tv_sec, status.st_ctim.tv_sec) >= age.count();
 }
 
 void FileDescriptor::require_size() const {

@@ -1,6 +1,7 @@
 #pragma once
 // A file opened for positioned reads. Internal to data/. `read_at` may be called from any thread.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,8 +23,8 @@ class FileDescriptor {
   /// What tells this file's content from that of others: size, inode and times of change, not the
   /// device, which differs between the hosts of a shared file system.
   std::string identity() const;
-  /// Its last change is long enough ago for its times to tell the next one.
-  bool is_settled() const;
+  /// Its last change is longer ago than `age`.
+  bool is_unchanged_for(std::chrono::seconds age) const;
   /// Throws DataError when the file has become shorter since it was opened.
   void require_size() const;
   /// Maps the whole file for reading; the caller unmaps. Throws DataError.

@@ -3,7 +3,6 @@
 #include <blosc.h>
 #include <hdf5.h>
 #include <libdeflate.h>
-#include <liblzf/lzf.h>
 #include <lz4.h>
 #include <zstd.h>
 
@@ -74,11 +73,36 @@ Undone undo_lz4(ConstBytes in, Bytes out) {
   return {.bytes = total};
 }
 
+/// The format of M. Lehmann's LibLZF, whose own decoder reads beyond damaged input: a byte below 32
+/// is followed by that many literals and one; above, its upper 3 bits are the length of a match
+/// less 2 (7: a byte more is added), its lower 5 and the next byte the distance less 1.
 Undone undo_lzf(ConstBytes in, Bytes out) {
-  const auto bytes = lzf_decompress(in.data(), static_cast<unsigned>(in.size()), out.data(),
-                                    static_cast<unsigned>(out.size()));
-  if (bytes == 0) return {.problem = "bytes that LZF cannot unpack"};
-  return {.bytes = bytes};
+  constexpr unsigned kLiterals = 32;
+  constexpr unsigned kLongMatch = 7;
+  constexpr Undone kDamaged{.problem = "bytes that LZF cannot unpack"};
+  std::size_t at = 0;
+  std::size_t done = 0;
+  const auto next = [&] { return std::to_integer<unsigned>(in[at++]); };
+  while (at < in.size()) {
+    const auto control = next();
+    if (control < kLiterals) {
+      const std::size_t count = control + 1;
+      if (count > in.size() - at || count > out.size() - done) return kDamaged;
+      std::memcpy(out.data() + done, in.data() + at, count);
+      at += count;
+      done += count;
+      continue;
+    }
+    std::size_t length = control >> 5;
+    if (in.size() - at < (length == kLongMatch ? 2 : 1)) return kDamaged;
+    if (length == kLongMatch) length += next();
+    length += 2;
+    const std::size_t distance = ((control & 31u) << 8 | next()) + 1;
+    if (distance > done || length > out.size() - done) return kDamaged;
+    // A match may overlap what it makes, so it goes byte by byte.
+    for (std::size_t i = 0; i < length; ++i, ++done) out[done] = out[done - distance];
+  }
+  return {.bytes = done};
 }
 
 Undone undo_blosc(ConstBytes in, Bytes out) {

@@ -90,7 +90,8 @@ TEST(SampleOrder, DependsOnSeedAndEpochAlone) {
 
 // These orders are part of every run's bits: a change here breaks resuming and comparing runs.
 TEST(SampleOrder, KeepsItsPublishedOrders) {
-  EXPECT_EQ(taken(SampleOrder(11, 1, 0, blocks(3, 2)), 0, 11), (std::vector<std::int64_t>{2, 4, 5, 3, 0, 1, 10, 7, 6, 8, 9}));
+  EXPECT_EQ(taken(SampleOrder(11, 1, 0, blocks(3, 2)), 0, 11),
+            (std::vector<std::int64_t>{2, 4, 5, 3, 0, 1, 10, 7, 6, 8, 9}));
 }
 
 TEST(SampleOrder, IsTheFileOrderWithoutShuffle) {
