@@ -58,16 +58,60 @@ void describe(V& v, C& c) {
          {.effect = "gpt: one matrix for the input embedding and the output layer"});
 }
 
+struct AugmentConfig {
+  double flip = 0.0;
+  double vertical_flip = 0.0;
+  std::int64_t crop_padding = 0;
+  std::string padding = "zeros";
+  std::int64_t cutout = 0;
+  double noise = 0.0;
+
+  bool operator==(const AugmentConfig&) const = default;
+};
+
+template <class V, MaybeConst<AugmentConfig> C>
+void describe(V& v, C& c) {
+  v.knob(
+      "flip", c.flip,
+      {.effect = "images: probability that left and right are exchanged", .least = 0, .most = 1});
+  v.knob(
+      "vertical_flip", c.vertical_flip,
+      {.effect = "images: probability that top and bottom are exchanged", .least = 0, .most = 1});
+  v.knob(
+      "crop_padding", c.crop_padding,
+      {.effect = "images: padding on each side before a random crop to the old size; 0 = no crop",
+       .unit = "pixels",
+       .least = 0,
+       .most = 1e6});
+  v.knob(
+      "padding", c.padding,
+      {.effect = "images: what a crop sees beyond the border: zeros before scaling, or the image "
+                 "mirrored",
+       .names = {"zeros", "reflect"}});
+  v.knob("cutout", c.cutout,
+         {.effect = "images: side of a square at a random place that is set to zeros before "
+                    "scaling; 0 = none",
+          .unit = "pixels",
+          .least = 0,
+          .most = 1e6});
+  v.knob(
+      "noise", c.noise,
+      {.effect = "standard deviation of the noise added to each input after scaling", .least = 0});
+}
+
 struct DataConfig {
   std::string train;
   std::string test;
   std::string inputs = "x";
   std::string targets = "y";
   std::string tokens = "tokens";
+  std::string token_windows = "fixed";
+  bool one_hot = false;
   bool shuffle = true;
   double scale = 0;
   std::vector<double> mean;
   std::vector<double> std;
+  AugmentConfig augment;
   std::int64_t queue_depth = 4;
 
   bool operator==(const DataConfig&) const = default;
@@ -83,6 +127,12 @@ void describe(V& v, C& c) {
   v.knob("inputs", c.inputs, {.effect = "dataset of the inputs, one sample a row"});
   v.knob("targets", c.targets, {.effect = "dataset of the targets; integers are classes"});
   v.knob("tokens", c.tokens, {.effect = "gpt: dataset of the tokens, one long row"});
+  v.knob("token_windows", c.token_windows,
+         {.effect = "gpt: where training windows begin: fixed = at multiples of model.context, "
+                    "shifted = a number of tokens later that each epoch draws anew",
+          .names = {"fixed", "shifted"}});
+  v.knob("one_hot", c.one_hot,
+         {.effect = "classes become targets of one 1 among 0s, learned as numbers (mse)"});
   v.knob("shuffle", c.shuffle,
          {.effect = "a new order of the training samples each epoch, keyed by train.seed"});
   v.knob("scale", c.scale,
@@ -90,6 +140,7 @@ void describe(V& v, C& c) {
   v.knob("mean", c.mean, {.effect = "subtracted after scaling: one number, or one a channel"});
   v.knob("std", c.std,
          {.effect = "divided by after the mean: one number, or one a channel", .above = 0});
+  v.section("augment", c.augment, "random changes of training samples, keyed by train.seed");
   v.knob("queue_depth", c.queue_depth,
          {.effect = "micro-batches read ahead on each rank",
           .affects = Affects::kExecution,

@@ -73,6 +73,37 @@ class Validator {
                    std::to_string(data.mean.size()) + " (both are one number a channel)",
                "give equally many, or one number");
     }
+    if (judged({"data.one_hot", "train.loss"}) && data.one_hot &&
+        config_.train.loss == "cross_entropy") {
+      complain("train.loss",
+               "train.loss is 'cross_entropy' with data.one_hot (its targets are numbers: mse)",
+               "leave it at auto, or remove data.one_hot");
+    }
+    if (judged({"data.one_hot", "train.label_smoothing"}) && data.one_hot &&
+        config_.train.label_smoothing > 0) {
+      complain("train.label_smoothing",
+               "train.label_smoothing is given with data.one_hot (it spreads classes, and these "
+               "are numbers)",
+               "remove one of them");
+    }
+  }
+
+  /// A model of tokens has no inputs to augment and no classes of samples.
+  void check_tokens() {
+    if (!judged({"model.name"}) || config_.model.name != "gpt") return;
+    const auto& augment = config_.data.augment;
+    const auto check = [&](const char* name, bool given) {
+      if (!given || !judged({name})) return;
+      complain(name,
+               std::string(name) + " is given for the model 'gpt' (it cannot be done to tokens)",
+               "remove it");
+    };
+    check("data.augment.flip", augment.flip > 0);
+    check("data.augment.vertical_flip", augment.vertical_flip > 0);
+    check("data.augment.crop_padding", augment.crop_padding > 0);
+    check("data.augment.cutout", augment.cutout > 0);
+    check("data.augment.noise", augment.noise > 0);
+    check("data.one_hot", config_.data.one_hot);
   }
 
   void check_batches() {
@@ -244,6 +275,7 @@ void validate(RunConfig& config, const Binding& binding, const Place& main_file,
   Validator validator(config, binding, main_file, problems);
   validator.check_model();
   validator.check_data();
+  validator.check_tokens();
   validator.check_batches();
   validator.settle_reduction();
   validator.check_length();

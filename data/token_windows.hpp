@@ -3,6 +3,7 @@
 // samples without opening one. Pure, any thread.
 
 #include <cstdint>
+#include <string_view>
 
 namespace lockstep::data {
 
@@ -10,6 +11,9 @@ enum class TokenWindows {
   kFixed,    ///< sample i begins at i * context in every epoch
   kShifted,  ///< sample i begins at i * context + shift, a shift below context for each epoch
 };
+
+/// `fixed` or `shifted`. Throws ConfigError for another name.
+TokenWindows token_windows_of(std::string_view name);
 
 /// Samples of `context` tokens, each with the token after it, in `tokens` tokens. Shifted windows
 /// are as many for every shift, so the last context tokens are in few epochs' samples, or in none.

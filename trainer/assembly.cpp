@@ -18,6 +18,15 @@
 namespace lockstep::trainer {
 namespace {
 
+data::AugmentationOptions augmentation_of(const configs::AugmentConfig& config) {
+  return {.flip = config.flip,
+          .vertical_flip = config.vertical_flip,
+          .crop_padding = config.crop_padding,
+          .padding = config.padding == "reflect" ? data::Padding::kReflect : data::Padding::kFill,
+          .cutout = config.cutout,
+          .noise = config.noise};
+}
+
 data::SourceOptions source_options(const configs::RunConfig& config, const std::string& path,
                                    data::Fingerprinting fingerprinting) {
   data::SourceOptions options;
@@ -30,7 +39,17 @@ data::SourceOptions source_options(const configs::RunConfig& config, const std::
   options.scale = config.data.scale;
   options.mean = config.data.mean;
   options.std = config.data.std;
+  options.one_hot = config.data.one_hot ? data::OneHot::kOn : data::OneHot::kOff;
   options.fingerprinting = fingerprinting;
+  return options;
+}
+
+data::SourceOptions training_options(const configs::RunConfig& config,
+                                     data::Fingerprinting fingerprinting) {
+  auto options = source_options(config, config.data.train, fingerprinting);
+  options.augmentation = augmentation_of(config.data.augment);
+  options.token_windows = data::token_windows_of(config.data.token_windows);
+  options.seed = static_cast<std::uint64_t>(config.train.seed);
   return options;
 }
 
@@ -117,7 +136,8 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
                                   ? data::Fingerprinting::kWholeFile
                                   : data::Fingerprinting::kNone;
   made.train = std::make_unique<data::SampleSource>(
-      source_options(config, config.data.train, fingerprinting));
+      use == Use::kTraining ? training_options(config, fingerprinting)
+                            : source_options(config, config.data.train, fingerprinting));
   const auto& info = made.train->info();
   made.test = open_test(config, info, fingerprinting);
   made.objective_kind = objective_of(info, config.train.loss);
@@ -169,8 +189,7 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
 }
 
 ModelDescription describe_model(const configs::RunConfig& config) {
-  const data::SampleSource source(
-      source_options(config, config.data.train, data::Fingerprinting::kNone));
+  const data::SampleSource source(training_options(config, data::Fingerprinting::kNone));
   const auto layout = layout_of(*seeded_model(config, source.info()));
   const auto states =
       static_cast<std::int64_t>(state_names(optimizer_options(config.train.optimizer)).size());

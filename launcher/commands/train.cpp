@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "data/dataset_file.hpp"
+#include "data/token_windows.hpp"
 #include "launcher/captured.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/commands/launch_options.hpp"
@@ -28,8 +29,8 @@ constexpr std::chrono::seconds kDescribePatience{60};
 std::int64_t count_samples(const configs::RunConfig& config) {
   const data::DatasetFile file(config.data.train);
   if (const auto* inputs = file.find_column(config.data.inputs)) return inputs->shape.front();
-  // A window of tokens needs one more as its last target.
-  return (file.column(config.data.tokens).shape.front() - 1) / config.model.context;
+  return data::window_count(file.column(config.data.tokens).shape.front(), config.model.context,
+                            data::token_windows_of(config.data.token_windows));
 }
 
 std::optional<std::uint64_t> number_at(const json& object, const char* key) {

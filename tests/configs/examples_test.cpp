@@ -48,6 +48,8 @@ TEST(Examples, TheResidualNetworkDropsItsLearningRateInSteps) {
   EXPECT_EQ(config.train.schedule.step_size, 4000);
   EXPECT_EQ(config.train.optimizer.weight_decay, 5e-4);
   EXPECT_EQ(config.data.std.size(), 3u);
+  EXPECT_EQ(config.data.augment.flip, 0.5);
+  EXPECT_EQ(config.data.augment.crop_padding, 4);
 }
 
 TEST(Examples, TheLanguageModelTiesItsEmbeddings) {

@@ -155,5 +155,28 @@ RC_GTEST_PROP(Validate, AcceptsExactlyTheDivisors, ()) {
   RC_ASSERT(accepted == (whole % piece == 0));
 }
 
+TEST(Validate, LearnsOneHotTargetsAsNumbers) {
+  EXPECT_EQ(only({"data.one_hot=true", "train.loss=cross_entropy"}),
+            "train.loss is 'cross_entropy' with data.one_hot (its targets are numbers: mse) | "
+            "leave it at auto, or remove data.one_hot");
+  EXPECT_EQ(only({"data.one_hot=true", "train.label_smoothing=0.1"}),
+            "train.label_smoothing is given with data.one_hot (it spreads classes, and these are "
+            "numbers) | remove one of them");
+  EXPECT_TRUE(read_small({"data.one_hot=true", "train.loss=mse"}).config.data.one_hot);
+}
+
+TEST(Validate, AugmentsNoTokens) {
+  for (const std::string name :
+       {"data.augment.flip", "data.augment.vertical_flip", "data.augment.crop_padding",
+        "data.augment.cutout", "data.augment.noise"}) {
+    EXPECT_EQ(only({"model.name=gpt", name + "=1"}),
+              name + " is given for the model 'gpt' (it cannot be done to tokens) | remove it");
+    EXPECT_NO_THROW(read_small({name + "=1"}));
+  }
+  EXPECT_EQ(only({"model.name=gpt", "data.one_hot=true"}),
+            "data.one_hot is given for the model 'gpt' (it cannot be done to tokens) | remove it");
+  EXPECT_NO_THROW(read_small({"model.name=gpt", "data.token_windows=shifted"}));
+}
+
 }  // namespace
 }  // namespace lockstep::configs

@@ -6,8 +6,16 @@
 
 #include <map>
 
+#include "base/error.hpp"
+
 namespace lockstep::data {
 namespace {
+
+TEST(TokenWindows, HaveTheNamesOfTheConfiguration) {
+  EXPECT_EQ(token_windows_of("fixed"), TokenWindows::kFixed);
+  EXPECT_EQ(token_windows_of("shifted"), TokenWindows::kShifted);
+  EXPECT_THROW(token_windows_of("shift"), base::ConfigError);
+}
 
 TEST(WindowCount, LeavesATokenAfterTheLastFixedWindow) {
   EXPECT_EQ(window_count(8, 4, TokenWindows::kFixed), 1);

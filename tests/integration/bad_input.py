@@ -72,6 +72,9 @@ def data_cases(lab):
 
     refused(lab, 2, "cnn", "shape", command=("train", "exp.yaml", "model.name=cnn"))
 
+    refused(lab, 2, "data.augment", "'x'", "shape [5]",
+            command=("train", "exp.yaml", "data.augment.flip=0.5"))
+
     columns["x"][37, 2] = numpy.nan
     write_h5(train, **columns)
     refused(lab, 3, "row 37", "'x'", "nan")

@@ -2,7 +2,7 @@
 `lockstep train`, by mpirun and without MPI, and resumed half-way on another number of ranks, ends
 with one state_digest.
 
-Usage: same_bits.py mlp|cnn|resnet18|gpt"""
+Usage: same_bits.py mlp|cnn|resnet18|gpt|augmented|shifted"""
 
 import shutil
 import sys
@@ -38,13 +38,31 @@ data:  {train: train.h5, test: test.h5}
 train: {steps: 4, global_batch: 24, micro_batch: 4, optimizer: {name: adamw, lr: 1e-3}}
 checkpoint: {every_steps: 2, keep: 10}
 """, ["tokens"], [2, 3, 4]),
+    # Five steps an epoch: the resume is in the middle of one, and another one follows.
+    "augmented": ("""
+model: {name: cnn, channels: [8], hidden: 16}
+data:  {train: train.h5, test: test.h5, one_hot: true,
+        augment: {flip: 0.5, vertical_flip: 0.5, crop_padding: 3, padding: reflect, cutout: 4, noise: 0.1}}
+train: {steps: 8, global_batch: 60, micro_batch: 12, optimizer: {name: sgd, lr: 0.05, momentum: 0.9}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["classification", "--shape", "1,16,16", "--classes", 10], [2, 3, 4]),
+    # Three steps an epoch.
+    "shifted": ("""
+model: {name: gpt, layers: 1, width: 16, heads: 2, context: 16, dropout: 0.1}
+data:  {train: train.h5, test: test.h5, token_windows: shifted}
+train: {steps: 5, global_batch: 96, micro_batch: 16, optimizer: {name: adamw, lr: 1e-3}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["tokens"], [2, 3, 4]),
 }
+
+# Overrides that turn off what the configuration is about, so that the result must be another one.
+WITHOUT = {"augmented": ["~data.augment"], "shifted": ["data.token_windows=fixed"]}
 
 
 def main(model):
     config, synth, rank_counts = CONFIGS[model]
     with Lab() as lab:
-        rows = 6000 if model == "gpt" else 300
+        rows = 6000 if synth == ["tokens"] else 300
         lab.lockstep("data", "synth", *synth, "--rows", rows, "--seed", 1, "--output", "train.h5")
         lab.lockstep("data", "synth", *synth, "--rows", rows // 3, "--seed", 2, "--output", "test.h5")
         lab.write("exp.yaml", config)
@@ -53,6 +71,11 @@ def main(model):
         alone = lab.show("local")
         check(alone["status"] == "done", f"status is {alone['status']}")
         check(len(alone["state_digest"]) == 64, "no digest")
+
+        if model in WITHOUT:
+            lab.lockstep("train", "exp.yaml", "--local", "--name", "without", *WITHOUT[model])
+            check(lab.show("without")["state_digest"] != alone["state_digest"],
+                  f"{WITHOUT[model]} changes nothing")
 
         def check_same(run, ranks):
             record = lab.show(run)
