@@ -26,10 +26,13 @@ using detail::write_checked;
 constexpr hsize_t kPageBytes = 4096;
 constexpr hsize_t kAlignFromBytes = 65536;
 
+std::string temporary_prefix(const std::string& path) {
+  return "." + std::filesystem::path(path).filename().string() + ".tmp-";
+}
+
 std::string temporary_name(const std::string& path) {
-  const auto name = std::filesystem::path(path).filename().string();
   return base::join_path(base::parent_path(path),
-                         "." + name + ".tmp-" + std::to_string(::getpid()));
+                         temporary_prefix(path) + std::to_string(::getpid()));
 }
 
 }  // namespace
@@ -190,6 +193,19 @@ void DatasetWriter::commit() {
   files.rename(state.temporary, state.path);
   state.committed = true;
   files.sync_directory(base::parent_path(state.path));
+}
+
+void remove_unfinished(const std::string& path) {
+  auto& files = base::FileSystem::posix();
+  const auto directory = base::parent_path(path);
+  for (const auto& name : files.list(directory)) {
+    const auto prefix = temporary_prefix(path);
+    const auto digits = std::string_view(name).substr(std::min(prefix.size(), name.size()));
+    const bool number = digits.find_first_not_of("0123456789") == std::string_view::npos;
+    if (name.starts_with(prefix) && !digits.empty() && number) {
+      files.remove_all(base::join_path(directory, name));
+    }
+  }
 }
 
 }  // namespace lockstep::data

@@ -46,4 +46,8 @@ class DatasetWriter {
   std::unique_ptr<State> state_;
 };
 
+/// Removes the temporary files that killed writers of `path` have left. For whoever knows that
+/// nobody else writes it now.
+void remove_unfinished(const std::string& path);
+
 }  // namespace lockstep::data

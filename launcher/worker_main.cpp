@@ -1,5 +1,6 @@
 // lockstep-worker: one rank. Started by mpirun or srun, by `lockstep`, or alone.
 
+#include <ATen/Version.h>
 #include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -19,14 +20,16 @@
 #include "comm/agreement.hpp"
 #include "configs/reader.hpp"
 #include "configs/writer.hpp"
+#include "data/fingerprint.hpp"
 #include "launcher/bench_text.hpp"
+#include "launcher/evaluation_text.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
 #include "launcher/terminal.hpp"
 #include "launcher/worker_failure.hpp"
 #include "launcher/worker_session.hpp"
-#include "trainer/evaluation.hpp"
+#include "trainer/detailed_evaluation.hpp"
 #include "trainer/prediction.hpp"
 #include "trainer/trainer.hpp"
 
@@ -44,6 +47,11 @@ struct Arguments {
   std::string run_dir;
   std::string output;
   trainer::TrialLimits limits;
+  std::string top_k;
+  std::string roc_auc = "auto";
+  std::vector<std::string> least, most;  ///< gates of an evaluation
+  bool probabilities = false;
+  bool classes = false;
   std::string sizes = "4K:64M";
   bool json = false;
 };
@@ -197,61 +205,121 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
 }
 
 /// The model of a run as its newest good checkpoint, or the named one, has it.
-trainer::Assembly load_model(Worker& worker, WorkerSession& session) {
+struct LoadedModel {
+  trainer::InferenceAssembly made;
+  std::string run;  ///< its name
+  std::int64_t step = 0;
+  std::string state_digest;
+};
+
+LoadedModel load_model(Worker& worker, WorkerSession& session) {
   const auto& config = worker.loaded.config;
-  const auto group = session.group();
   auto made =
-      trainer::assemble(config, configs::config_hash(config), {}, trainer::Use::kInference, group);
+      trainer::assemble_for_inference(config, configs::config_hash(config), session.group());
   worker.position.phase = "restore";
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
+  checkpoints::CheckpointStore store(files(), run.checkpoints_path());
   std::string path = worker.checkpoint_path;
   if (path.empty()) {
-    path = comm::on_first_rank(session.world(), "checkpoint", [&] {
-      checkpoints::CheckpointStore store(files(), run.checkpoints_path());
-      return store.newest_good().value_or("");
-    });
+    path = comm::on_first_rank(session.world(), "checkpoint",
+                               [&] { return store.newest_good().value_or(""); });
   }
   if (path.empty()) {
     throw base::CheckpointError("run " + base::quote(run.name()) +
                                 " has no good checkpoint (nothing to load); train it first, or see "
                                 "'lockstep verify'");
   }
-  trainer::StateKeeper(group, *made.step, files(), run.checkpoints_path()).load(path);
-  return made;
+  const auto manifest = made.model->load(store, path);
+  worker.position.step = manifest.info.step;
+  return {std::move(made), run.name(), manifest.info.step, manifest.state_digest};
+}
+
+trainer::RocAuc roc_auc_of(const std::string& word) {
+  if (word == "on") return trainer::RocAuc::kOn;
+  return word == "off" ? trainer::RocAuc::kOff : trainer::RocAuc::kAuto;
 }
 
 ExitCode evaluate(Worker& worker, WorkerSession& session) {
-  auto made = load_model(worker, session);
-  if (made.test == nullptr) {
+  const auto& arguments = worker.arguments;
+  const auto top_k = parse_top_k(arguments.top_k);
+  std::vector<Gate> gates;
+  for (const auto& text : arguments.least) {
+    gates.push_back(parse_gate(text, Gate::Side::kAtLeast));
+  }
+  for (const auto& text : arguments.most) gates.push_back(parse_gate(text, Gate::Side::kAtMost));
+
+  auto model = load_model(worker, session);
+  if (model.made.test == nullptr) {
     throw base::ConfigError(
         "the configuration of the run names no data.test (nothing to evaluate "
         "on); give one with data.test=FILE");
   }
   worker.position.phase = "evaluation";
-  const auto metrics =
-      trainer::evaluate(session.group(), made.step->parameters(), *made.objective, *made.test,
-                        {.batch = worker.loaded.config.evaluate.batch});
-  if (session.world().rank() == 0) {
-    const nlohmann::json json(metrics);
-    std::printf("%s\n", json.dump().c_str());
-  }
-  session.world().barrier("the end of the evaluation");
-  return ExitCode::kDone;
+  const auto report = trainer::evaluate_in_detail(session.group(), model.made.model->parameters(),
+                                                  *model.made.objective, *model.made.test,
+                                                  {.batch = worker.loaded.config.evaluate.batch,
+                                                   .top_k = top_k,
+                                                   .roc_auc = roc_auc_of(arguments.roc_auc)});
+  nlohmann::ordered_json json{{"run", model.run},
+                              {"step", model.step},
+                              {"state_digest", model.state_digest},
+                              {"data", model.made.test->path()}};
+  json.update(trainer::to_json(report));
+  const auto failed = failed_gates(json.at("metrics"), gates);
+  comm::on_first_rank(session.world(), "report of the evaluation", [&] {
+    const auto text = json.dump(2) + "\n";
+    if (!arguments.output.empty()) files().write_atomically(arguments.output, text);
+    const auto shown = arguments.json ? text : evaluation_text(json, worker.style);
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
+    std::fflush(stdout);
+    for (const auto& line : failed) std::fprintf(stderr, "gate failed: %s\n", line.c_str());
+    return std::string();
+  });
+  return failed.empty() ? ExitCode::kDone : ExitCode::kGate;
 }
 
-ExitCode predict(Worker& worker, WorkerSession& session) {
-  auto made = load_model(worker, session);
+/// Everything that the bits of predictions depend on besides batch and shape.
+std::string prediction_identity(const Worker& worker, const LoadedModel& model,
+                                const data::SampleSource& source) {
+  const nlohmann::ordered_json json{{"state_digest", model.state_digest},
+                                    {"data_fingerprint", data::fingerprint(source.path())},
+                                    {"config_hash", configs::config_hash(worker.loaded.config)},
+                                    {"torch", TORCH_VERSION},
+                                    {"processor", at::get_cpu_capability()}};
+  return json.dump();
+}
+
+ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
+  const base::StopSignal stop;
+  const auto& arguments = worker.arguments;
+  auto model = load_model(worker, session);
   worker.position.phase = "prediction";
-  auto& source = made.test != nullptr ? *made.test : *made.train;
-  const auto samples =
-      trainer::predict(session.group(), made.step->parameters(), source,
-                       worker.loaded.config.evaluate.batch, worker.arguments.output);
+  auto& source = model.made.test != nullptr ? *model.made.test : *model.made.train;
+  trainer::PredictionOptions options;
+  options.output = arguments.output;
+  if (arguments.probabilities) options.answer = trainer::Answer::kProbabilities;
+  if (arguments.classes) options.classes = trainer::AnswerClasses::kYes;
+  options.batch = worker.loaded.config.evaluate.batch;
+  options.identity = comm::on_first_rank(session.world(), "identity of the predictions", [&] {
+    return prediction_identity(worker, model, source);
+  });
+  options.stop_requests = [&] { return stop.requests(); };
+  options.tell = [&](const std::string& text) { log.info(text); };
+  const auto outcome =
+      trainer::predict(session.group(), model.made.model->parameters(), source, options);
   if (session.world().rank() == 0) {
-    std::printf("%s predictions in %s\n",
-                base::format_count(static_cast<std::uint64_t>(samples)).c_str(),
-                worker.arguments.output.c_str());
+    const auto count = [](std::int64_t rows) {
+      return base::format_count(static_cast<std::uint64_t>(rows));
+    };
+    if (outcome.code == ExitCode::kStopped) {
+      log.info("stopped on request with " + count(outcome.committed) + " of " +
+               count(outcome.samples) + " rows saved; the same command goes on");
+    } else {
+      std::printf("%s predictions in %s\n", count(outcome.samples).c_str(),
+                  arguments.output.c_str());
+    }
   }
-  return ExitCode::kDone;
+  return outcome.code;
 }
 
 ExitCode bench_comm(Worker& worker, WorkerSession& session) {
@@ -328,7 +396,7 @@ ExitCode run(Worker& worker) {
       case Verb::kTrain:
       case Verb::kResume: return train(worker, session, log);
       case Verb::kEvaluate: return evaluate(worker, session);
-      case Verb::kPredict: return predict(worker, session);
+      case Verb::kPredict: return predict(worker, session, log);
       case Verb::kBenchComm: return bench_comm(worker, session);
       case Verb::kDescribe: break;
     }
@@ -364,9 +432,18 @@ void declare(CLI::App& app, Arguments& arguments) {
   auto* resume = add("resume", "go on from a run's newest checkpoint", Verb::kResume, "RUN");
   resume->add_option("overrides", arguments.overrides, "key=value");
   auto* evaluate = add("evaluate", "metrics of a trained model", Verb::kEvaluate, "RUN");
+  evaluate->add_option("--top-k", arguments.top_k, "as 1,3,5");
+  evaluate->add_option("--roc-auc", arguments.roc_auc, "auto, on or off")
+      ->check(CLI::IsMember({"auto", "on", "off"}));
+  evaluate->add_option("--min", arguments.least, "METRIC=NUMBER")->expected(1);
+  evaluate->add_option("--max", arguments.most, "METRIC=NUMBER")->expected(1);
+  evaluate->add_option("--output", arguments.output, "JSON file to write");
+  evaluate->add_flag("--json", arguments.json, "as JSON");
   evaluate->add_option("overrides", arguments.overrides, "key=value");
   auto* predict = add("predict", "outputs of a trained model", Verb::kPredict, "RUN");
   predict->add_option("--output", arguments.output, "HDF5 file to write")->required();
+  predict->add_flag("--probabilities", arguments.probabilities, "softmax of the outputs");
+  predict->add_flag("--classes", arguments.classes, "the classes of largest output, too");
   predict->add_option("overrides", arguments.overrides, "key=value");
   auto* bench = add("bench-comm", "time of sums over all ranks", Verb::kBenchComm, nullptr);
   bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");

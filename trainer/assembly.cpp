@@ -121,28 +121,43 @@ void require_same_data(comm::Communicator& world, const std::string& path) {
                           base::ExitCode::kData);
 }
 
-}  // namespace
-
-Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const TrialLimits& limits, Use use, RankGroup group) {
+OpenedData open_data(const configs::RunConfig& config, const std::string& config_hash,
+                     data::Fingerprinting fingerprinting, RankGroup group) {
   require_device(config.compute);
   at::set_num_threads(static_cast<int>(config.compute.threads));
   comm::require_agreement(group.world, "configuration", config_hash);
   require_same_data(group.world, config.data.train);
   require_same_data(group.world, config.data.test);
 
-  Assembly made;
-  const auto fingerprinting = group.world.rank() == 0 && use == Use::kTraining
-                                  ? data::Fingerprinting::kWholeFile
-                                  : data::Fingerprinting::kNone;
-  made.train = std::make_unique<data::SampleSource>(
-      use == Use::kTraining ? training_options(config, fingerprinting)
-                            : source_options(config, config.data.train, fingerprinting));
-  const auto& info = made.train->info();
-  made.test = open_test(config, info, fingerprinting);
-  made.objective_kind = objective_of(info, config.train.loss);
-  made.objective = std::make_unique<Objective>(made.objective_kind, config.train.label_smoothing);
+  OpenedData opened;
+  opened.train = std::make_unique<data::SampleSource>(
+      source_options(config, config.data.train, fingerprinting));
+  const auto& info = opened.train->info();
+  opened.test = open_test(config, info, fingerprinting);
+  opened.objective_kind = objective_of(info, config.train.loss);
+  opened.objective =
+      std::make_unique<Objective>(opened.objective_kind, config.train.label_smoothing);
+  return opened;
+}
 
+std::shared_ptr<Model> agreed_model(const configs::RunConfig& config, const data::SourceInfo& info,
+                                    RankGroup group) {
+  auto model = seeded_model(config, info);
+  comm::require_agreement(group.world, "model layout",
+                          base::sha256_hex(layout_of(*model).describe()));
+  return model;
+}
+
+}  // namespace
+
+Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
+                  const TrialLimits& limits, RankGroup group) {
+  Assembly made;
+  static_cast<OpenedData&>(made) = open_data(
+      config, config_hash,
+      group.world.rank() == 0 ? data::Fingerprinting::kWholeFile : data::Fingerprinting::kNone,
+      group);
+  const auto& info = made.train->info();
   auto samples = info.samples;
   if (limits.overfit_batches > 0) {
     samples = std::min(samples, limits.overfit_batches * config.train.global_batch);
@@ -155,16 +170,12 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
     made.total_steps = std::min(made.total_steps, limits.fast_dev_steps);
   }
 
-  auto model = seeded_model(config, info);
-  comm::require_agreement(group.world, "model layout",
-                          base::sha256_hex(layout_of(*model).describe()));
-  auto [micro_batches, micro_batch] = micro_batches_of(config.train, group.world.size());
-  if (use == Use::kInference) micro_batches = group.world.size();
+  auto model = agreed_model(config, info, group);
+  const auto [micro_batches, micro_batch] = micro_batches_of(config.train, group.world.size());
   TrainStepOptions step;
   step.micro_batches = micro_batches;
   step.micro_batch = micro_batch;
-  step.dense_kernels =
-      use == Use::kTraining && config.compute.dense_kernels && config.compute.threads == 1;
+  step.dense_kernels = config.compute.dense_kernels && config.compute.threads == 1;
   step.reduction = config.train.reduction == "fast" ? Reduction::kFast : Reduction::kInvariant;
   step.seed = static_cast<std::uint64_t>(config.train.seed);
   step.clip_norm = config.train.clip_norm;
@@ -185,6 +196,16 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
                  .micro_end = range.end,
                  .first_step = 0,
                  .last_step = made.total_steps};
+  return made;
+}
+
+InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
+                                         const std::string& config_hash, RankGroup group) {
+  InferenceAssembly made;
+  static_cast<OpenedData&>(made) =
+      open_data(config, config_hash, data::Fingerprinting::kNone, group);
+  made.model =
+      std::make_unique<TrainedModel>(group, agreed_model(config, made.train->info(), group));
   return made;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // Everything that a configuration and its data files make: the data sources, the model bound to
-// shared memory, and the training step. Used by training, evaluation, prediction and `describe`.
-// One rank, one thread.
+// shared memory, and the training step where one trains. Used by training, evaluation, prediction
+// and `describe`. One rank, one thread.
 
 #include <memory>
 #include <string>
@@ -11,6 +11,7 @@
 #include "data/source.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/train_step.hpp"
+#include "trainer/trained_model.hpp"
 
 namespace lockstep::trainer {
 
@@ -21,16 +22,14 @@ struct TrialLimits {
   bool any() const { return fast_dev_steps > 0 || overfit_batches > 0; }
 };
 
-enum class Use {
-  kTraining,   ///< micro-batches of the configuration
-  kInference,  ///< any number of ranks; the step is not run
-};
-
-struct Assembly {
+struct OpenedData {
   std::unique_ptr<data::SampleSource> train;
   std::unique_ptr<data::SampleSource> test;  ///< null when there is none
   ObjectiveKind objective_kind = ObjectiveKind::kClassification;
   std::unique_ptr<Objective> objective;
+};
+
+struct Assembly : OpenedData {
   std::unique_ptr<TrainStep> step;
   data::LoaderPlan loader;  ///< of this rank, over all steps of the run
   std::int64_t steps_per_epoch = 1;
@@ -41,7 +40,16 @@ struct Assembly {
 /// state. Throws ConfigError, DataError or EnvironmentError, with the same class on all ranks.
 /// Collective.
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const TrialLimits& limits, Use use, RankGroup group);
+                  const TrialLimits& limits, RankGroup group);
+
+/// What evaluation and prediction need, at any number of ranks.
+struct InferenceAssembly : OpenedData {
+  std::unique_ptr<TrainedModel> model;  ///< its values come from a checkpoint
+};
+
+/// As `assemble`, with a model and nothing to train it. Collective.
+InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
+                                         const std::string& config_hash, RankGroup group);
 
 /// Sizes of the model that a configuration makes, without allocating its state. Local.
 struct ModelDescription {

@@ -1,23 +1,21 @@
 #include "trainer/evaluation.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 
-#include "comm/reduction_tree.hpp"
 #include "data/evaluation_plan.hpp"
+#include "trainer/batch_fold.hpp"
 #include "trainer/inference.hpp"
 
 namespace lockstep::trainer {
-namespace {
 
-constexpr std::size_t kColumns = 4;
-
-std::array<double, kColumns> columns_of(const MetricSums& sums) {
+std::array<double, kMetricColumns> columns_of(const MetricSums& sums) {
   return {sums.count, sums.loss, sums.correct, sums.absolute_error};
 }
 
-}  // namespace
+MetricSums sums_of(std::span<const double, kMetricColumns> columns) {
+  return {
+      .count = columns[0], .loss = columns[1], .correct = columns[2], .absolute_error = columns[3]};
+}
 
 std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
                                        const Objective& objective, data::SampleSource& source,
@@ -27,27 +25,15 @@ std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
   const data::EvaluationPlan plan(samples, options.batch);
   const auto range = plan.batches_of(group.world.rank(), group.world.size());
 
-  std::vector<double> mine;
+  BatchFold fold(kMetricColumns, plan, group.world, add_rows);
   Inference inference(space, source);
   for (auto index = range.begin; index < range.end; ++index) {
     const auto [outputs, targets] = inference.run(plan.samples_of(index));
     const auto columns = columns_of(objective.measure(outputs, targets));
-    mine.insert(mine.end(), columns.begin(), columns.end());
+    fold.add({columns.begin(), columns.end()});
   }
-
-  // In rank order the ranges follow each other, so the texts put together are all batches in order.
-  const std::string_view bytes(reinterpret_cast<const char*>(mine.data()),
-                               mine.size() * sizeof(double));
-  std::array<std::vector<double>, kColumns> all;
-  for (const auto& text : group.world.all_gather_texts(bytes, "evaluation sums")) {
-    std::vector<double> values(text.size() / sizeof(double));
-    std::memcpy(values.data(), text.data(), text.size());
-    for (std::size_t i = 0; i < values.size(); ++i) all[i % kColumns].push_back(values[i]);
-  }
-  return objective.metrics({.count = comm::tree_sum(std::span<const double>(all[0])),
-                            .loss = comm::tree_sum(std::span<const double>(all[1])),
-                            .correct = comm::tree_sum(std::span<const double>(all[2])),
-                            .absolute_error = comm::tree_sum(std::span<const double>(all[3]))});
+  const auto row = fold.finish("evaluation sums");
+  return objective.metrics(sums_of(std::span(row).first<kMetricColumns>()));
 }
 
 }  // namespace lockstep::trainer

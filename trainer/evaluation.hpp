@@ -2,7 +2,9 @@
 // Exact metrics over a whole dataset: every sample once, at any number of ranks, with the same
 // bits. Used by Trainer and by `evaluate`. One rank, one thread.
 
+#include <array>
 #include <map>
+#include <span>
 #include <string>
 
 #include "data/source.hpp"
@@ -11,6 +13,11 @@
 #include "trainer/train_step.hpp"
 
 namespace lockstep::trainer {
+
+/// MetricSums as numbers that a BatchFold adds up, and back.
+inline constexpr std::size_t kMetricColumns = 4;
+std::array<double, kMetricColumns> columns_of(const MetricSums& sums);
+MetricSums sums_of(std::span<const double, kMetricColumns> columns);
 
 struct EvaluationOptions {
   std::int64_t batch = 256;        ///< samples of one forward pass; part of the bits

@@ -25,21 +25,43 @@ std::span<std::byte> bytes_of(float* values, std::int64_t count) {
 
 }  // namespace
 
+ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks) {
+  const auto& layout = space.layout();
+  const auto flat_bytes = static_cast<std::uint64_t>(layout.flat_count()) * kFloat;
+  const auto constant_bytes = static_cast<std::uint64_t>(layout.constant_count) * kFloat;
+
+  checkpoints::SafetensorsHeader header;
+  describe(header, layout.parameters, "", "F32", kFloat, 0);
+  describe(header, layout.buffers, "", "F32", kFloat, 0);
+  describe(header, layout.constants, "", "F32", kFloat, flat_bytes);
+  describe(header, layout.counters, "", "I64", sizeof(std::int64_t), flat_bytes + constant_bytes);
+  header.metadata = {{"format", "pt"}};
+
+  std::vector<ModelExtent> extents;
+  for (const auto& block : blocks) {
+    extents.push_back({.offset = static_cast<std::uint64_t>(block.begin) * kFloat,
+                       .memory = bytes_of(space.memory().flat + block.begin, block.count())});
+  }
+  if (layout.constant_count > 0) {
+    extents.push_back({.offset = flat_bytes,
+                       .memory = bytes_of(space.memory().constants, layout.constant_count)});
+  }
+  if (layout.counter_count > 0) {
+    extents.push_back({.offset = flat_bytes + constant_bytes,
+                       .memory = std::as_writable_bytes(std::span(space.counters())),
+                       .each_rank = true});
+  }
+  return {.file = {.name = kModelFile, .header = std::move(header)}, .extents = std::move(extents)};
+}
+
 StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank, int local_rank,
                        int local_size)
     : local_rank_(local_rank), local_size_(local_size) {
   auto& space = train_step.parameters();
   const auto& layout = space.layout();
-  const auto flat_bytes = static_cast<std::uint64_t>(layout.flat_count()) * kFloat;
-  const auto constant_bytes = static_cast<std::uint64_t>(layout.constant_count) * kFloat;
-
-  checkpoints::SafetensorsHeader model;
-  describe(model, layout.parameters, "", "F32", kFloat, 0);
-  describe(model, layout.buffers, "", "F32", kFloat, 0);
-  describe(model, layout.constants, "", "F32", kFloat, flat_bytes);
-  describe(model, layout.counters, "", "I64", sizeof(std::int64_t), flat_bytes + constant_bytes);
-  model.metadata = {{"format", "pt"}};
-  files_.push_back({.name = kModelFile, .header = std::move(model)});
+  const auto& blocks = train_step.blocks();
+  auto model = model_file(space, blocks);
+  files_.push_back(std::move(model.file));
 
   const auto names = state_names(train_step.options().optimizer);
   const auto state_bytes = static_cast<std::uint64_t>(layout.parameter_count) * kFloat;
@@ -55,19 +77,10 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank,
     return static_cast<std::int64_t>(block) >= own.begin &&
            static_cast<std::int64_t>(block) < own.end;
   };
-  const auto& blocks = train_step.blocks();
-  for (std::size_t i = 0; i < blocks.size(); ++i) {
-    add(0, static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
-        bytes_of(space.memory().flat + blocks[i].begin, blocks[i].count()), is_own(i),
-        Loads::kShared);
-  }
-  if (layout.constant_count > 0) {
-    add(0, flat_bytes, bytes_of(space.memory().constants, layout.constant_count), rank == 0,
-        Loads::kShared);
-  }
-  if (layout.counter_count > 0) {
-    add(0, flat_bytes + constant_bytes, std::as_writable_bytes(std::span(space.counters())),
-        rank == 0, Loads::kEveryRank);
+  for (std::size_t i = 0; i < model.extents.size(); ++i) {
+    const auto& extent = model.extents[i];
+    add(0, extent.offset, extent.memory, i < blocks.size() ? is_own(i) : rank == 0,
+        extent.each_rank ? Loads::kEveryRank : Loads::kShared);
   }
   for (std::size_t name = 0; name < names.size(); ++name) {
     for (std::size_t i = 0; i < blocks.size(); ++i) {

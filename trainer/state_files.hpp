@@ -15,6 +15,20 @@ namespace lockstep::trainer {
 inline constexpr char kModelFile[] = "model.safetensors";
 inline constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
+/// A piece of the model's file and the memory of this rank that holds it.
+struct ModelExtent {
+  std::uint64_t offset = 0;
+  std::span<std::byte> memory;
+  bool each_rank = false;  ///< every rank has its own copy; otherwise there is one a node
+};
+
+/// The model's file: parameters and buffers in `blocks`, frozen parameters, integer buffers.
+struct ModelFile {
+  checkpoints::StateFile file;
+  std::vector<ModelExtent> extents;  ///< one a block, then the others
+};
+ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks);
+
 /// An extent and the memory of this rank that holds it.
 struct LocalExtent {
   int extent = 0;

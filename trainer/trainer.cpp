@@ -59,8 +59,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     : options_(std::move(options)),
       group_(group),
       position_(position),
-      made_(
-          assemble(options_.config, options_.config_hash, options_.limits, Use::kTraining, group)) {
+      made_(assemble(options_.config, options_.config_hash, options_.limits, group)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   if (options_.resume) restore();

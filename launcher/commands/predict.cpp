@@ -10,18 +10,27 @@ namespace {
 class Predict final : public Command {
  public:
   void declare(CLI::App& app) override {
-    app.add_option("RUN", target_, "run or checkpoint")->required()->type_name("RUN|CHECKPOINT");
-    app.add_option("--output", output_, "HDF5 file to write")->required()->type_name("F.h5");
-    launch_.declare(app);
+    model_.declare(app);
+    app.add_option("--output", output_, "HDF5 file to write; after a kill the same command goes on")
+        ->required()
+        ->type_name("F.h5");
+    app.add_flag("--probabilities", probabilities_,
+                 "write dataset 'probabilities' (softmax) in place of 'predictions'");
+    app.add_flag("--classes", classes_, "write dataset 'classes' (the largest output), too");
   }
+
   int run(const Session& session) override {
-    return use_model(session, launch_, target_, "predict", {"--output", output_});
+    std::vector<std::string> options{"--output", output_};
+    if (probabilities_) options.emplace_back("--probabilities");
+    if (classes_) options.emplace_back("--classes");
+    return model_.run(session, "predict", options);
   }
 
  private:
-  std::string target_;
+  ModelUse model_;
   std::string output_;
-  LaunchOptions launch_;
+  bool probabilities_ = false;
+  bool classes_ = false;
 };
 
 }  // namespace

@@ -9,9 +9,21 @@
 
 namespace lockstep::launcher {
 
-/// Runs `lockstep-worker VERB TARGET OPTIONS...`; its rank 0 prints the result. Returns the exit
-/// code. Throws CheckpointError when `target` is neither a run nor a checkpoint of one.
-int use_model(const Session& session, const LaunchOptions& launch, const std::string& target,
-              const std::string& verb, const std::vector<std::string>& options);
+class ModelUse {
+ public:
+  /// Puts the run, overrides of its configuration and how to launch onto a subcommand.
+  void declare(CLI::App& app);
+
+  /// Runs `lockstep-worker VERB TARGET OPTIONS... OVERRIDES...`; its rank 0 prints the result.
+  /// Returns the exit code. Throws CheckpointError when the target is neither a run nor a
+  /// checkpoint of one, ConfigError when an override cannot be used.
+  int run(const Session& session, const std::string& verb,
+          const std::vector<std::string>& options) const;
+
+ private:
+  std::string target_;
+  std::vector<std::string> overrides_;
+  LaunchOptions launch_;
+};
 
 }  // namespace lockstep::launcher

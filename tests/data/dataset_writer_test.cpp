@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "base/file_system.hpp"
 #include "data/dataset_file.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
@@ -151,6 +152,18 @@ TEST(DatasetWriter, RefusesRowsThatDoNotFit) {
     std::_Exit(explained && files_in(directory) == 0 ? 0 : 3);
   }
   std::_Exit(4);
+}
+
+TEST(DatasetWriter, LeavesNothingOfKilledWritersWhenToldSo) {
+  const TemporaryDirectory directory;
+  for (const char* name : {".f.h5.tmp-12", ".f.h5.tmp-", ".f.h5.tmp-1a", ".g.h5.tmp-12", "f.h5"}) {
+    base::FileSystem::posix().open(directory.file(name), base::OpenMode::kCreate);
+  }
+
+  remove_unfinished(directory.file("f.h5"));
+
+  EXPECT_THAT(base::FileSystem::posix().list(directory.path()),
+              ElementsAre(".f.h5.tmp-", ".f.h5.tmp-1a", ".g.h5.tmp-12", "f.h5"));
 }
 
 TEST(DatasetWriterDeathTest, EndsInAnErrorAndLeavesNothingWhenTheDiskIsFull) {

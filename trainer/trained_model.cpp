@@ -1,0 +1,66 @@
+#include "trainer/trained_model.hpp"
+
+#include <algorithm>
+
+#include "comm/agreement.hpp"
+#include "trainer/state_files.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+/// The part of a manifest that is about the model's file, which comes first.
+checkpoints::LoadedManifest model_part(checkpoints::LoadedManifest manifest) {
+  manifest.files.resize(std::min<std::size_t>(manifest.files.size(), 1));
+  std::erase_if(manifest.extents, [](const auto& extent) { return extent.file != 0; });
+  return manifest;
+}
+
+}  // namespace
+
+TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model) : group_(group) {
+  auto layout = layout_of(*model);
+  const auto flat_bytes = static_cast<std::size_t>(layout.flat_count()) * sizeof(float);
+  const auto constants_begin = (flat_bytes + kPage - 1) / kPage * kPage;
+  const auto bytes =
+      constants_begin + static_cast<std::size_t>(layout.constant_count) * sizeof(float);
+  memory_ = std::make_unique<comm::NodeMemory>(group_.node, std::max(bytes, kPage), "model");
+  std::byte* place = memory_->bytes().data();
+  space_ = std::make_unique<ParameterSpace>(
+      std::move(model), std::move(layout),
+      StateMemory{reinterpret_cast<float*>(place),
+                  reinterpret_cast<float*>(place + constants_begin)},
+      InitialValues::kKeepMemory);
+}
+
+checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& store,
+                                               const std::string& path) {
+  checkpoints::LoadedManifest manifest;
+  const auto& topology = group_.topology;
+  comm::together(group_.world, "reading of a checkpoint", [&] {
+    manifest = store.open(path);
+    const auto model = model_file(*space_, cut_blocks(space_->layout()));
+    std::vector<checkpoints::StateExtent> extents;
+    for (const auto& extent : model.extents) {
+      extents.push_back({.file = 0, .offset = extent.offset, .length = extent.memory.size()});
+    }
+    store.require_same_state(model_part(manifest), std::span(&model.file, 1), extents);
+    std::vector<std::byte> unwanted;
+    for (std::size_t i = 0; i < manifest.extents.size(); ++i) {
+      const auto number = static_cast<int>(i);
+      if (i < extents.size()) {
+        const auto& extent = model.extents[i];
+        if (extent.each_rank || number % topology.local_size == topology.local_rank) {
+          store.read_extent(manifest, number, extent.memory);
+        }
+      } else if (number % topology.world_size == topology.rank) {
+        unwanted.resize(manifest.extents[i].length);
+        store.read_extent(manifest, number, unwanted);
+      }
+    }
+  });
+  return manifest;
+}
+
+}  // namespace lockstep::trainer
