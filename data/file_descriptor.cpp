@@ -48,6 +48,22 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   return *this;
 }
 
+FileStamp FileDescriptor::stamp() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    throw base::DataError("data file " + base::quote(path_) + " cannot be looked at (" +
+                          std::strerror(errno) + "); check its file system");
+  }
+  const auto time_of = [](const timespec& time) {
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size = static_cast<std::uint64_t>(status.st_size),
+          .modified = time_of(status.st_mtim),
+          .changed = time_of(status.st_ctim)};
+}
+
 void FileDescriptor::read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
     const auto got = ::pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));

@@ -1,12 +1,23 @@
 #pragma once
 // A file opened for positioned reads. Internal to data/. `read_at` may be called from any thread.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 
 namespace lockstep::data::detail {
+
+/// What the file system says about which file this is, and when it last changed.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::chrono::nanoseconds modified{0};  ///< mtime, since the Unix epoch
+  std::chrono::nanoseconds changed{0};   ///< ctime, which no program can set
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
 
 class FileDescriptor {
  public:
@@ -18,6 +29,8 @@ class FileDescriptor {
 
   /// Bytes of the file when it was opened.
   std::uint64_t size() const { return size_; }
+  /// Of the file as it is now.
+  FileStamp stamp() const;
   /// Fills `bytes`. Throws DataError when the file ends before.
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
 
