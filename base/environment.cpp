@@ -79,6 +79,17 @@ LaunchedAs launched_as(const std::map<std::string, std::string>& variables) {
   return {};
 }
 
+std::string cache_directory(const std::map<std::string, std::string>& variables) {
+  const auto absolute = [&](const char* name) {
+    const auto found = variables.find(name);
+    return found != variables.end() && found->second.starts_with('/') ? found->second
+                                                                      : std::string();
+  };
+  if (const auto cache = absolute("XDG_CACHE_HOME"); !cache.empty()) return cache + "/lockstep";
+  if (const auto home = absolute("HOME"); !home.empty()) return home + "/.cache/lockstep";
+  return {};
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";

@@ -29,6 +29,11 @@ struct LaunchedAs {
 /// a number.
 LaunchedAs launched_as(const std::map<std::string, std::string>& variables);
 
+/// The folder for what commands may keep between calls: `lockstep` in XDG_CACHE_HOME, else in
+/// `$HOME/.cache` (XDG Base Directory Specification 0.8: a relative path is ignored). Empty when
+/// `variables` have neither. Need not exist.
+std::string cache_directory(const std::map<std::string, std::string>& variables);
+
 std::string host_name();
 /// Cores this process may run on.
 int available_cores();

@@ -100,19 +100,24 @@ void describe(V& v, C& c) {
 }
 
 struct DataConfig {
-  std::string train;
-  std::string test;
+  std::vector<std::string> train;
+  std::vector<std::string> test;
+  std::vector<double> weights;
   std::string inputs = "x";
   std::string targets = "y";
   std::string tokens = "tokens";
   std::string token_windows = "fixed";
   bool one_hot = false;
   bool shuffle = true;
+  std::string order = "exact";
+  std::int64_t block_samples = 0;
+  std::int64_t window_blocks = 64;
   double scale = 0;
   std::vector<double> mean;
   std::vector<double> std;
   AugmentConfig augment;
   std::int64_t queue_depth = 4;
+  std::int64_t cache_bytes = std::int64_t{1} << 30;
 
   bool operator==(const DataConfig&) const = default;
 };
@@ -120,10 +125,16 @@ struct DataConfig {
 template <class V, MaybeConst<DataConfig> C>
 void describe(V& v, C& c) {
   v.knob("train", c.train,
-         {.effect = "HDF5 file of the training samples; required", .affects = Affects::kData});
-  v.knob("test", c.test,
-         {.effect = "HDF5 file of the evaluation samples; empty = no evaluation",
+         {.effect = "HDF5 file of the training samples, or several read as one, or patterns such as "
+                    "shards/*.h5; required",
           .affects = Affects::kData});
+  v.knob("test", c.test,
+         {.effect = "HDF5 file or files of the evaluation samples; empty = no evaluation",
+          .affects = Affects::kData});
+  v.knob("weights", c.weights,
+         {.effect = "part of each file of data.train in an epoch (any unit); empty = every sample "
+                    "once",
+          .above = 0});
   v.knob("inputs", c.inputs, {.effect = "dataset of the inputs, one sample a row"});
   v.knob("targets", c.targets, {.effect = "dataset of the targets; integers are classes"});
   v.knob("tokens", c.tokens, {.effect = "gpt: dataset of the tokens, one long row"});
@@ -135,6 +146,21 @@ void describe(V& v, C& c) {
          {.effect = "classes become targets of one 1 among 0s, learned as numbers (mse)"});
   v.knob("shuffle", c.shuffle,
          {.effect = "a new order of the training samples each epoch, keyed by train.seed"});
+  v.knob("order", c.order,
+         {.effect = "how they are shuffled: exact = any sample may follow any other, block = blocks "
+                    "of neighbours in random order and the samples of a window of blocks shuffled, "
+                    "for compressed files larger than memory",
+          .names = {"exact", "block"}});
+  v.knob("block_samples", c.block_samples,
+         {.effect = "order block: samples of a block; 0 = a chunk of the file's inputs, or 1024",
+          .unit = "samples",
+          .least = 0,
+          .most = 1e12});
+  v.knob("window_blocks", c.window_blocks,
+         {.effect = "order block: blocks whose samples are shuffled together",
+          .unit = "blocks",
+          .least = 1,
+          .most = 1e9});
   v.knob("scale", c.scale,
          {.effect = "factor on each input; 0 = 1/255 for bytes, 1 for everything else"});
   v.knob("mean", c.mean, {.effect = "subtracted after scaling: one number, or one a channel"});
@@ -146,6 +172,12 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution,
           .least = 1,
           .most = 4096});
+  v.knob("cache_bytes", c.cache_bytes,
+         {.effect = "decoded samples of compressed files kept in memory, once a node",
+          .unit = "bytes",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e15});
 }
 
 struct OptimizerConfig {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/file_system.hpp"
 #include "base/hash.hpp"
@@ -28,8 +29,11 @@ constexpr std::size_t kMostEntries = 256;
 constexpr std::array<char, 8> kMagic = {'L', 'S', 'C', 'H', 'U', 'N', 'K', '1'};
 static_assert(sizeof(ChunkPlace) == 16);
 
-std::string identity_of(const FileDescriptor& file, const std::string& dataset) {
-  return file.identity() + " " + dataset;
+/// Without the device, whose number differs between the hosts of a shared file system.
+std::string identity_of(const FileStamp& stamp, const std::string& dataset) {
+  return std::to_string(stamp.inode) + " " + std::to_string(stamp.size) + " " +
+         std::to_string(stamp.modified.count()) + " " + std::to_string(stamp.changed.count()) +
+         " " + dataset;
 }
 
 std::string entry_name(const std::string& identity) {
@@ -112,7 +116,7 @@ std::optional<ChunkIndex> ChunkIndexCache::find(const FileDescriptor& file,
                                                 const std::string& dataset,
                                                 std::size_t chunks) const {
   if (folder_.empty() || chunks < kFewChunks) return std::nullopt;
-  const auto identity = identity_of(file, dataset);
+  const auto identity = identity_of(file.stamp(), dataset);
   const auto path = base::join_path(folder_, entry_name(identity));
   try {
     const auto header = kMagic.size() + 16 + sizeof(std::uint64_t) + identity.size();
@@ -142,9 +146,12 @@ std::optional<ChunkIndex> ChunkIndexCache::find(const FileDescriptor& file,
 
 void ChunkIndexCache::keep(const FileDescriptor& file, const std::string& dataset,
                            std::span<const ChunkPlace> index) const {
-  if (folder_.empty() || index.size() < kFewChunks || !file.is_unchanged_for(settled_)) return;
+  if (folder_.empty() || index.size() < kFewChunks) return;
   try {
-    const auto identity = identity_of(file, dataset);
+    const auto stamp = file.stamp();
+    const auto age = base::Clock::system().wall() - std::max(stamp.modified, stamp.changed);
+    if (age < settled_) return;
+    const auto identity = identity_of(stamp, dataset);
     std::vector<std::byte> body;
     const std::uint64_t length = identity.size();
     append<std::uint64_t>(body, {&length, 1});

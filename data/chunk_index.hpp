@@ -41,7 +41,7 @@ class ChunkIndexCache {
   /// `folder` is made when it is needed; empty = nothing is kept. Files that changed less than
   /// `settled` ago are not remembered: they could change again without a change of their times.
   explicit ChunkIndexCache(std::string folder,
-                           std::chrono::seconds settled = std::chrono::seconds(3))
+                           std::chrono::seconds settled = std::chrono::seconds(2))
       : folder_(std::move(folder)), settled_(settled) {}
 
   std::optional<ChunkIndex> find(const FileDescriptor& file, const std::string& dataset,

@@ -31,6 +31,7 @@ class Matches {
 std::vector<std::string> dataset_paths(const std::vector<std::string>& names) {
   std::vector<std::string> paths;
   for (const auto& name : names) {
+    if (name.empty()) continue;
     if (name.find_first_of("*?[") == std::string::npos) {
       paths.push_back(name);
       continue;

@@ -5,10 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <utility>
 
 #include "base/error.hpp"
@@ -51,20 +49,20 @@ FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
   return *this;
 }
 
-std::string FileDescriptor::identity() const {
+FileStamp FileDescriptor::stamp() const {
   struct stat status {};
-  if (::fstat(descriptor_, &status) != 0) status = {};
-  const auto time = [](const timespec& when) {
-    return std::to_string(when.tv_sec) + "." + std::to_string(when.tv_nsec);
+  if (::fstat(descriptor_, &status) != 0) {
+    throw base::DataError("data file " + base::quote(path_) + " cannot be looked at (" +
+                          std::strerror(errno) + "); check its file system");
+  }
+  const auto time_of = [](const timespec& time) {
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
   };
-  return std::to_string(status.st_size) + " " + std::to_string(status.st_ino) + " " +
-         time(status.st_mtim) + " " + time(status.st_ctim);
-}
-
-bool FileDescriptor::is_unchanged_for(std::chrono::seconds age) const {
-  struct stat status {};
-  if (::fstat(descriptor_, &status) != 0) return false;
-  return ::time(nullptr) - std::max(status.st_mtim.tv_sec, status.st_ctim.tv_sec) >= age.count();
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size = static_cast<std::uint64_t>(status.st_size),
+          .modified = time_of(status.st_mtim),
+          .changed = time_of(status.st_ctim)};
 }
 
 void FileDescriptor::require_size() const {

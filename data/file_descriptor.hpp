@@ -9,6 +9,16 @@
 
 namespace lockstep::data::detail {
 
+/// What the file system says about which file this is, and when it last changed.
+struct FileStamp {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::chrono::nanoseconds modified{0};  ///< mtime, since the Unix epoch
+  std::chrono::nanoseconds changed{0};   ///< ctime, which no program can set
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
 class FileDescriptor {
  public:
   /// Throws DataError when `path` is missing, not a regular file, or not readable.
@@ -19,12 +29,9 @@ class FileDescriptor {
 
   /// Bytes of the file when it was opened.
   std::uint64_t size() const { return size_; }
+  /// Of the file as it is now.
+  FileStamp stamp() const;
   const std::string& path() const { return path_; }
-  /// What tells this file's content from that of others: size, inode and times of change, not the
-  /// device, which differs between the hosts of a shared file system.
-  std::string identity() const;
-  /// Its last change is longer ago than `age`.
-  bool is_unchanged_for(std::chrono::seconds age) const;
   /// Throws DataError when the file has become shorter since it was opened.
   void require_size() const;
   /// Maps the whole file for reading; the caller unmaps. Throws DataError.

@@ -1,83 +1,83 @@
 #include "data/fingerprint.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <span>
-#include <thread>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "base/hash.hpp"
+#include "data/block_hashes.hpp"
 #include "data/file_descriptor.hpp"
+#include "data/result_cache.hpp"
 
 namespace lockstep::data {
 namespace {
 
 // Do not change: part of the format, see README.md.
-constexpr std::uint64_t kBlockBytes = std::uint64_t{4} << 20;
 constexpr std::uint64_t kSampleBytes = std::uint64_t{64} << 10;
 constexpr std::uint64_t kSamples = 16;
 
-/// Below this a second thread costs more than it saves.
-constexpr std::uint64_t kLargeBytes = std::uint64_t{64} << 20;
+const char* const kKind = "fingerprint";
+constexpr std::chrono::seconds kRacy{2};
+constexpr std::size_t kDigits = 64;
 
-using BlockHash = std::array<std::uint8_t, 16>;
-
-std::array<std::byte, 8> little_endian(std::uint64_t value) {
-  std::array<std::byte, 8> bytes{};
-  for (auto& byte : bytes) {
-    byte = static_cast<std::byte>(value & 0xff);
-    value >>= 8;
-  }
-  return bytes;
+/// One entry a file: a changed file replaces what was known of it.
+std::string key_of(const detail::FileStamp& stamp) {
+  return "device " + std::to_string(stamp.device) + " inode " + std::to_string(stamp.inode);
 }
 
-std::string digest_of(std::uint64_t size, std::span<const BlockHash> hashes) {
-  base::Sha256 digest;
-  digest.update(little_endian(size));
-  for (const auto& hash : hashes) digest.update(std::as_bytes(std::span(hash)));
-  return base::to_hex(digest.finish());
+bool is_racy(const detail::FileStamp& stamp, base::Clock::Duration read_at) {
+  return read_at - std::max(stamp.modified, stamp.changed) < kRacy;
+}
+
+std::optional<std::string> recall(const ResultCache& cache, const detail::FileStamp& stamp) {
+  const auto text = cache.load(kKind, key_of(stamp));
+  if (!text) return std::nullopt;
+  const auto entry = nlohmann::json::parse(*text, nullptr, false);
+  const auto number = [&](const char* name) { return entry.value(name, std::int64_t{-1}); };
+  try {
+    const detail::FileStamp known{.device = stamp.device,
+                                  .inode = stamp.inode,
+                                  .size = entry.value("size", std::uint64_t{0}),
+                                  .modified = base::Clock::Duration(number("mtime_ns")),
+                                  .changed = base::Clock::Duration(number("ctime_ns"))};
+    auto digest = entry.value("fingerprint", std::string());
+    if (known != stamp || digest.size() != kDigits ||
+        is_racy(stamp, base::Clock::Duration(number("read_at_ns")))) {
+      return std::nullopt;
+    }
+    return digest;
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
+void remember(const ResultCache& cache, const detail::FileStamp& stamp,
+              base::Clock::Duration read_at, const std::string& digest) {
+  nlohmann::ordered_json entry;
+  entry["size"] = stamp.size;
+  entry["mtime_ns"] = stamp.modified.count();
+  entry["ctime_ns"] = stamp.changed.count();
+  entry["read_at_ns"] = read_at.count();
+  entry["fingerprint"] = digest;
+  cache.store(kKind, key_of(stamp), entry.dump());
 }
 
 }  // namespace
 
-std::string fingerprint(const std::string& path) {
+std::string fingerprint(const std::string& path, const FingerprintOptions& options) {
   const detail::FileDescriptor file(path);
-  const auto size = file.size();
-  std::vector<BlockHash> hashes((size + kBlockBytes - 1) / kBlockBytes);
+  const ResultCache cache(options.cache_directory);
+  const auto stamp = file.stamp();
+  if (auto known = recall(cache, stamp)) return *known;
 
-  const auto hash_every_other = [&](std::size_t first, std::size_t stride) {
-    std::vector<std::byte> block(std::min(size, kBlockBytes));
-    for (auto index = first; index < hashes.size(); index += stride) {
-      const auto offset = index * kBlockBytes;
-      const auto part = std::span(block).first(std::min(kBlockBytes, size - offset));
-      file.read_at(offset, part);
-      hashes[index] = base::xxh3_128(part);
-    }
-  };
-  if (size < kLargeBytes) {
-    hash_every_other(0, 1);
-  } else {
-    std::exception_ptr failure;
-    std::thread helper([&] {
-      try {
-        hash_every_other(1, 2);
-      } catch (...) {
-        failure = std::current_exception();
-      }
-    });
-    try {
-      hash_every_other(0, 2);
-    } catch (...) {
-      helper.join();
-      throw;
-    }
-    helper.join();
-    if (failure) std::rethrow_exception(failure);
-  }
-  return digest_of(size, hashes);
+  const auto read_at = options.clock->wall();
+  auto digest = detail::digest_of(file.size(), detail::block_hashes(file, options.threads));
+  // A file that changed while it was read is nobody's.
+  if (!is_racy(stamp, read_at) && file.stamp() == stamp) remember(cache, stamp, read_at, digest);
+  return digest;
 }
 
 std::string quick_identity(const std::string& path) {
@@ -85,7 +85,7 @@ std::string quick_identity(const std::string& path) {
   const auto size = file.size();
   const auto length = std::min(size, kSampleBytes);
   std::vector<std::byte> block(length);
-  std::vector<BlockHash> hashes;
+  std::vector<detail::BlockHash> hashes;
   for (std::uint64_t i = 0; i < kSamples; ++i) {
     // The first sample starts the file, the last one ends it.
     file.read_at((size - length) / (kSamples - 1) * i +
@@ -93,7 +93,7 @@ std::string quick_identity(const std::string& path) {
                  block);
     hashes.push_back(base::xxh3_128(block));
   }
-  return digest_of(size, hashes);
+  return detail::digest_of(size, hashes);
 }
 
 }  // namespace lockstep::data

@@ -30,6 +30,13 @@ std::int64_t OrderOptions::window_samples() const {
   return in_blocks(*this) ? block_samples * window_blocks : 0;
 }
 
+std::string OrderOptions::described() const {
+  if (shuffle == Shuffle::kOff) return "in order";
+  if (kind == OrderKind::kExact) return "shuffled";
+  return "shuffled in windows of " + std::to_string(window_blocks) + " blocks of " +
+         std::to_string(block_samples);
+}
+
 SampleOrder::SampleOrder(std::int64_t samples, std::uint64_t seed, std::int64_t epoch,
                          const OrderOptions& options)
     : options_(options),

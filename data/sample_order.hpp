@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "data/permutation.hpp"
 
@@ -24,6 +25,8 @@ struct OrderOptions {
 
   /// Samples among which an order stays for a while; 0 = it does not.
   std::int64_t window_samples() const;
+  /// `in order`, `shuffled`, or `shuffled in windows of 64 blocks of 32`: part of the ledger.
+  std::string described() const;
 };
 
 class SampleOrder {

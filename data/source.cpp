@@ -20,10 +20,11 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
-std::string fingerprint_of(const std::vector<std::string>& paths) {
-  if (paths.size() == 1) return fingerprint(paths.front());
+std::string fingerprint_of(const SourceOptions& options) {
+  const FingerprintOptions how{.cache_directory = options.cache_directory};
+  if (options.paths.size() == 1) return fingerprint(options.paths.front(), how);
   base::Sha256 digest;
-  for (const auto& path : paths) digest.update(fingerprint(path));
+  for (const auto& path : options.paths) digest.update(fingerprint(path, how));
   return base::to_hex(digest.finish());
 }
 
@@ -74,7 +75,7 @@ struct SampleSource::State {
     info.samples = mix.samples();
     info.chunk_rows = files.front().chunk_rows();
     if (options.fingerprinting == Fingerprinting::kWholeFile) {
-      info.fingerprint = fingerprint_of(options.paths);
+      info.fingerprint = fingerprint_of(options);
     }
   }
 

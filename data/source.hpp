@@ -52,7 +52,7 @@ struct SourceOptions {
   Fingerprinting fingerprinting = Fingerprinting::kWholeFile;
   /// Decoded rows kept of each column, unless `share_cache` gives it other memory.
   std::size_t cache_bytes = std::size_t{256} << 20;
-  std::string cache_directory{};  ///< see DatasetFileOptions
+  std::string cache_directory{};  ///< for what is kept between processes; empty = nothing is
 };
 
 struct SourceInfo {

@@ -20,8 +20,9 @@ std::string model_text(const configs::RunConfig& config, const PlanFacts& facts)
 }
 
 std::string data_text(const configs::RunConfig& config, const PlanFacts& facts) {
-  if (facts.samples) return fmt::format("{}, {} samples", config.data.train, count(*facts.samples));
-  return fmt::format("{}, samples unknown ({})", config.data.train, facts.no_samples);
+  const auto names = base::joined(config.data.train);
+  if (facts.samples) return fmt::format("{}, {} samples", names, count(*facts.samples));
+  return fmt::format("{}, samples unknown ({})", names, facts.no_samples);
 }
 
 /// `4 4 3` micro-batches, or `4 x 8 ranks` where there are many.

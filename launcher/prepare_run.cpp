@@ -26,8 +26,8 @@ checkpoints::RunRecord record_of(const configs::RunConfig& config, const RunRequ
   record.dirty = source.dirty;
   record.build_id = kBuildId;
   record.config_hash = configs::config_hash(config);
-  record.data["train"].path = config.data.train;
-  if (!config.data.test.empty()) record.data["test"].path = config.data.test;
+  record.data["train"].path = base::joined(config.data.train);
+  if (!config.data.test.empty()) record.data["test"].path = base::joined(config.data.test);
   record.seed = config.train.seed;
   record.hosts = request.hosts;
   if (record.hosts.empty()) record.hosts = {base::host_name()};
@@ -53,8 +53,8 @@ checkpoints::RunDirectory prepare_run(const configs::LoadedConfig& loaded,
   auto saved = loaded.config;
   saved.run.name.clear();
   // Nor may it depend on the folder it is run from.
-  for (auto* path : {&saved.data.train, &saved.data.test}) {
-    if (!path->empty()) *path = base::absolute_path(*path);
+  for (auto* paths : {&saved.data.train, &saved.data.test}) {
+    for (auto& path : *paths) path = base::absolute_path(path);
   }
   auto origins = loaded.origins;
   origins.erase("run.name");

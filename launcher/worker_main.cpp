@@ -180,6 +180,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   const bool resume = worker.arguments.verb == Verb::kResume;
   trainer::Trainer trainer({.config = config,
                             .config_hash = configs::config_hash(config),
+                            .cache_directory = base::cache_directory(worker.environment),
                             .limits = worker.arguments.limits,
                             .run = run,
                             .from_checkpoint = worker.checkpoint_path,
@@ -215,7 +216,8 @@ struct LoadedModel {
 LoadedModel load_model(Worker& worker, WorkerSession& session) {
   const auto& config = worker.loaded.config;
   auto made =
-      trainer::assemble_for_inference(config, configs::config_hash(config), session.group());
+      trainer::assemble_for_inference(config, configs::config_hash(config),
+                                      base::cache_directory(worker.environment), session.group());
   worker.position.phase = "restore";
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   checkpoints::CheckpointStore store(files(), run.checkpoints_path());

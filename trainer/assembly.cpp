@@ -11,6 +11,7 @@
 #include "base/philox.hpp"
 #include "base/text.hpp"
 #include "comm/agreement.hpp"
+#include "data/dataset_paths.hpp"
 #include "data/fingerprint.hpp"
 #include "trainer/batch_tensors.hpp"
 #include "trainer/models/models.hpp"
@@ -27,10 +28,16 @@ data::AugmentationOptions augmentation_of(const configs::AugmentConfig& config) 
           .noise = config.noise};
 }
 
-data::SourceOptions source_options(const configs::RunConfig& config, const std::string& path,
-                                   data::Fingerprinting fingerprinting) {
+struct DataAccess {
+  data::Fingerprinting fingerprinting;
+  std::string cache_directory;
+};
+
+data::SourceOptions source_options(const configs::RunConfig& config,
+                                   const std::vector<std::string>& names,
+                                   const DataAccess& access) {
   data::SourceOptions options;
-  options.path = path;
+  options.paths = data::dataset_paths(names);
   options.inputs = config.data.inputs;
   options.targets = config.data.targets;
   options.tokens = config.data.tokens;
@@ -40,13 +47,14 @@ data::SourceOptions source_options(const configs::RunConfig& config, const std::
   options.mean = config.data.mean;
   options.std = config.data.std;
   options.one_hot = config.data.one_hot ? data::OneHot::kOn : data::OneHot::kOff;
-  options.fingerprinting = fingerprinting;
+  options.fingerprinting = access.fingerprinting;
+  options.cache_directory = access.cache_directory;
   return options;
 }
 
-data::SourceOptions training_options(const configs::RunConfig& config,
-                                     data::Fingerprinting fingerprinting) {
-  auto options = source_options(config, config.data.train, fingerprinting);
+data::SourceOptions training_options(const configs::RunConfig& config, const DataAccess& access) {
+  auto options = source_options(config, config.data.train, access);
+  options.weights = config.data.weights;
   options.augmentation = augmentation_of(config.data.augment);
   options.token_windows = data::token_windows_of(config.data.token_windows);
   options.seed = static_cast<std::uint64_t>(config.train.seed);
@@ -55,16 +63,17 @@ data::SourceOptions training_options(const configs::RunConfig& config,
 
 /// The test set must speak of the same task, with the training set's classes.
 std::unique_ptr<data::SampleSource> open_test(const configs::RunConfig& config,
-                                              const data::SourceInfo& train,
-                                              data::Fingerprinting fingerprinting) {
+                                              const data::SampleSource& training,
+                                              const DataAccess& access) {
   if (config.data.test.empty()) return nullptr;
-  auto options = source_options(config, config.data.test, fingerprinting);
+  const auto& train = training.info();
+  auto options = source_options(config, config.data.test, access);
   options.kind = train.kind;
   options.classes = train.classes;
   auto source = std::make_unique<data::SampleSource>(options);
   if (source->info().input_shape != train.input_shape) {
-    throw base::DataError("data file " + base::quote(config.data.test) +
-                          " holds samples of another shape than " + base::quote(config.data.train) +
+    throw base::DataError("data file " + base::quote(source->name()) +
+                          " holds samples of another shape than " + base::quote(training.name()) +
                           " (one model takes both); make them alike");
   }
   return source;
@@ -115,14 +124,59 @@ std::pair<std::int64_t, std::int64_t> micro_batches_of(const configs::TrainConfi
   return {world_size, config.global_batch / world_size};
 }
 
-void require_same_data(comm::Communicator& world, const std::string& path) {
-  if (path.empty()) return;
-  comm::require_agreement(world, "data file " + base::quote(path), data::quick_identity(path),
+void require_same_data(comm::Communicator& world, const std::vector<std::string>& names) {
+  const auto paths = data::dataset_paths(names);
+  // A pattern may match other files on another host.
+  comm::require_agreement(world, "list of data files", base::joined(paths, "\n"),
                           base::ExitCode::kData);
+  for (const auto& path : paths) {
+    comm::require_agreement(world, "data file " + base::quote(path), data::quick_identity(path),
+                            base::ExitCode::kData);
+  }
+}
+
+/// How many of `wanted` bytes the node's shared memory has room for, leaving half of it to others.
+std::size_t shareable_bytes(comm::Communicator& node, std::size_t wanted) {
+  std::uint64_t room = 0;
+  if (node.rank() == 0) room = base::FileSystem::posix().free_bytes("/dev/shm") / 2;
+  const auto told = node.all_gather_texts(std::to_string(room), "room for decoded samples")[0];
+  return std::min<std::size_t>(wanted, std::stoull(told));
+}
+
+/// Gives both sources memory for decoded samples that the ranks of a node share.
+std::unique_ptr<comm::NodeMemory> share_decoded(OpenedData& data, std::size_t budget,
+                                                std::int64_t window_samples,
+                                                comm::Communicator& node) {
+  budget = shareable_bytes(node, budget);
+  const auto train_bytes = data.train->plan_cache(budget, window_samples);
+  const auto test_bytes = data.test == nullptr ? 0 : data.test->plan_cache(budget - train_bytes, 0);
+  if (train_bytes + test_bytes == 0) return nullptr;
+  auto memory =
+      std::make_unique<comm::NodeMemory>(node, train_bytes + test_bytes, "decoded samples");
+  data.train->share_cache(memory->bytes().first(train_bytes));
+  if (data.test != nullptr)
+    data.test->share_cache(memory->bytes().subspan(train_bytes, test_bytes));
+  return memory;
+}
+
+data::OrderOptions order_of(const configs::DataConfig& config, const data::SourceInfo& info,
+                            std::int64_t context) {
+  constexpr std::int64_t kUnchunkedBlock = 1024;
+  data::OrderOptions order;
+  order.shuffle = config.shuffle ? data::Shuffle::kOn : data::Shuffle::kOff;
+  order.kind = config.order == "block" ? data::OrderKind::kBlock : data::OrderKind::kExact;
+  order.block_samples = config.block_samples;
+  order.window_blocks = config.window_blocks;
+  if (order.block_samples == 0) {
+    const auto rows = info.chunk_rows > 0 ? info.chunk_rows : kUnchunkedBlock;
+    const auto rows_of_sample = info.kind == data::TaskKind::kTokens ? context : 1;
+    order.block_samples = std::max<std::int64_t>(1, rows / rows_of_sample);
+  }
+  return order;
 }
 
 OpenedData open_data(const configs::RunConfig& config, const std::string& config_hash,
-                     data::Fingerprinting fingerprinting, RankGroup group) {
+                     data::SourceOptions training, const DataAccess& access, RankGroup group) {
   require_device(config.compute);
   at::set_num_threads(static_cast<int>(config.compute.threads));
   comm::require_agreement(group.world, "configuration", config_hash);
@@ -130,10 +184,9 @@ OpenedData open_data(const configs::RunConfig& config, const std::string& config
   require_same_data(group.world, config.data.test);
 
   OpenedData opened;
-  opened.train = std::make_unique<data::SampleSource>(
-      source_options(config, config.data.train, fingerprinting));
+  opened.train = std::make_unique<data::SampleSource>(std::move(training));
   const auto& info = opened.train->info();
-  opened.test = open_test(config, info, fingerprinting);
+  opened.test = open_test(config, *opened.train, access);
   opened.objective_kind = objective_of(info, config.train.loss);
   opened.objective =
       std::make_unique<Objective>(opened.objective_kind, config.train.label_smoothing);
@@ -151,12 +204,13 @@ std::shared_ptr<Model> agreed_model(const configs::RunConfig& config, const data
 }  // namespace
 
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const TrialLimits& limits, RankGroup group) {
-  Assembly made;
-  static_cast<OpenedData&>(made) = open_data(
-      config, config_hash,
+                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group) {
+  const DataAccess access{
       group.world.rank() == 0 ? data::Fingerprinting::kWholeFile : data::Fingerprinting::kNone,
-      group);
+      cache_directory};
+  Assembly made;
+  static_cast<OpenedData&>(made) =
+      open_data(config, config_hash, training_options(config, access), access, group);
   const auto& info = made.train->info();
   auto samples = info.samples;
   if (limits.overfit_batches > 0) {
@@ -189,28 +243,33 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
                  .global_batch = config.train.global_batch,
                  .micro_batch = micro_batch,
                  .seed = static_cast<std::uint64_t>(config.train.seed),
-                 .shuffle = config.data.shuffle && limits.overfit_batches == 0
-                                ? data::Shuffle::kOn
-                                : data::Shuffle::kOff,
+                 .order = order_of(config.data, info, config.model.context),
                  .micro_begin = range.begin,
                  .micro_end = range.end,
                  .first_step = 0,
                  .last_step = made.total_steps};
+  if (limits.overfit_batches > 0) made.loader.order.shuffle = data::Shuffle::kOff;
+  made.cache = share_decoded(made, static_cast<std::size_t>(config.data.cache_bytes),
+                             made.loader.order.window_samples(), group.node);
   return made;
 }
 
 InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
-                                         const std::string& config_hash, RankGroup group) {
+                                         const std::string& config_hash,
+                                         const std::string& cache_directory, RankGroup group) {
+  const DataAccess access{data::Fingerprinting::kNone, cache_directory};
   InferenceAssembly made;
-  static_cast<OpenedData&>(made) =
-      open_data(config, config_hash, data::Fingerprinting::kNone, group);
+  static_cast<OpenedData&>(made) = open_data(
+      config, config_hash, source_options(config, config.data.train, access), access, group);
+  made.cache =
+      share_decoded(made, static_cast<std::size_t>(config.data.cache_bytes), 0, group.node);
   made.model =
       std::make_unique<TrainedModel>(group, agreed_model(config, made.train->info(), group));
   return made;
 }
 
 ModelDescription describe_model(const configs::RunConfig& config) {
-  const data::SampleSource source(training_options(config, data::Fingerprinting::kNone));
+  const data::SampleSource source(training_options(config, {data::Fingerprinting::kNone, {}}));
   const auto layout = layout_of(*seeded_model(config, source.info()));
   const auto states =
       static_cast<std::int64_t>(state_names(optimizer_options(config.train.optimizer)).size());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "comm/node_memory.hpp"
 #include "configs/run_config.hpp"
 #include "data/loader_plan.hpp"
 #include "data/source.hpp"
@@ -23,6 +24,7 @@ struct TrialLimits {
 };
 
 struct OpenedData {
+  std::unique_ptr<comm::NodeMemory> cache;  ///< decoded samples of both sources; may be null
   std::unique_ptr<data::SampleSource> train;
   std::unique_ptr<data::SampleSource> test;  ///< null when there is none
   ObjectiveKind objective_kind = ObjectiveKind::kClassification;
@@ -37,10 +39,10 @@ struct Assembly : OpenedData {
 };
 
 /// Opens the data, checks that all ranks agree on configuration, data and model, and allocates the
-/// state. Throws ConfigError, DataError or EnvironmentError, with the same class on all ranks.
-/// Collective.
+/// state. What is learned of the data files is kept in `cache_directory`; empty = nowhere. Throws
+/// ConfigError, DataError or EnvironmentError, with the same class on all ranks. Collective.
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const TrialLimits& limits, RankGroup group);
+                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group);
 
 /// What evaluation and prediction need, at any number of ranks.
 struct InferenceAssembly : OpenedData {
@@ -49,7 +51,8 @@ struct InferenceAssembly : OpenedData {
 
 /// As `assemble`, with a model and nothing to train it. Collective.
 InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
-                                         const std::string& config_hash, RankGroup group);
+                                         const std::string& config_hash,
+                                         const std::string& cache_directory, RankGroup group);
 
 /// Sizes of the model that a configuration makes, without allocating its state. Local.
 struct ModelDescription {

@@ -47,8 +47,7 @@ std::string sample_digest(const data::LoaderPlan& plan, const std::string& finge
   const auto text = fingerprint + " seed " + std::to_string(plan.seed) + " epoch " +
                     std::to_string(step / steps_per_epoch) + " positions " + std::to_string(first) +
                     " to " + std::to_string(first + plan.global_batch) + " of " +
-                    std::to_string(plan.samples) +
-                    (plan.shuffle == data::Shuffle::kOn ? " shuffled" : " in order");
+                    std::to_string(plan.samples) + " " + plan.order.described();
   const auto digest = base::xxh3_128(std::as_bytes(std::span(text.data(), text.size())));
   return base::to_hex(digest);
 }
@@ -59,7 +58,8 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     : options_(std::move(options)),
       group_(group),
       position_(position),
-      made_(assemble(options_.config, options_.config_hash, options_.limits, group)) {
+      made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
+                     options_.limits, group)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   if (options_.resume) restore();
@@ -70,7 +70,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
     auto& record = recorder_->record();
     const auto note = [&](const char* use, const data::SampleSource& source) {
-      record.data[use] = {.path = source.path(),
+      record.data[use] = {.path = source.name(),
                           .fingerprint = source.info().fingerprint,
                           .samples = source.info().samples};
     };

@@ -40,6 +40,7 @@ struct TrainingProgress {
 struct TrainerOptions {
   const configs::RunConfig& config;
   std::string config_hash;
+  std::string cache_directory{};  ///< see assemble
   TrialLimits limits;
   checkpoints::RunDirectory run;
   /// Checkpoint to go on from; the newest good one when `resume` is set and this is empty.

@@ -59,6 +59,7 @@ std::unique_ptr<Command> make_evaluate();
 std::unique_ptr<Command> make_predict();
 std::unique_ptr<Command> make_data_import();
 std::unique_ptr<Command> make_data_inspect();
+std::unique_ptr<Command> make_data_stats();
 std::unique_ptr<Command> make_data_synth();
 std::unique_ptr<Command> make_runs();
 std::unique_ptr<Command> make_show();

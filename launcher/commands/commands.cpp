@@ -21,6 +21,8 @@ constexpr std::array kTable{
     CommandEntry{"data import idx", kData, "IMAGES LABELS --output F.h5",
                  "make a dataset of IDX files (MNIST and its kin)", make_data_import},
     CommandEntry{"data inspect", kData, "F.h5", "say what is in a dataset", make_data_inspect},
+    CommandEntry{"data stats", kData, "F.h5", "compute statistics of a dataset's columns",
+                 make_data_stats},
     CommandEntry{"data synth", kData, "KIND --rows N --output F.h5", "make a synthetic dataset",
                  make_data_synth},
     CommandEntry{"runs", kRuns, "", "list the runs", make_runs},

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "data/dataset_file.hpp"
+#include "data/dataset_paths.hpp"
 #include "data/token_windows.hpp"
 #include "launcher/captured.hpp"
 #include "launcher/commands/command.hpp"
@@ -25,12 +26,19 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kDescribePatience{60};
 
-/// Samples of the training data, without opening more than the file's own tables.
+/// Samples of the training data, without opening more than the files' own tables.
 std::int64_t count_samples(const configs::RunConfig& config) {
-  const data::DatasetFile file(config.data.train);
-  if (const auto* inputs = file.find_column(config.data.inputs)) return inputs->shape.front();
-  return data::window_count(file.column(config.data.tokens).shape.front(), config.model.context,
-                            data::token_windows_of(config.data.token_windows));
+  std::int64_t samples = 0;
+  for (const auto& path : data::dataset_paths(config.data.train)) {
+    const data::DatasetFile file(path);
+    if (const auto* inputs = file.find_column(config.data.inputs)) {
+      samples += inputs->rows();
+    } else {
+      samples += data::window_count(file.column(config.data.tokens).rows(), config.model.context,
+                                    data::token_windows_of(config.data.token_windows));
+    }
+  }
+  return samples;
 }
 
 std::optional<std::uint64_t> number_at(const json& object, const char* key) {
@@ -106,8 +114,11 @@ class Train final : public Command {
 
   /// Sooner than the workers would, and without a run directory for a run that cannot be.
   static void check_data(const configs::RunConfig& config) {
-    for (const auto& path : {config.data.train, config.data.test}) {
-      if (path.empty() || base::FileSystem::posix().file_size(path)) continue;
+    auto paths = data::dataset_paths(config.data.train);
+    const auto tests = data::dataset_paths(config.data.test);
+    paths.insert(paths.end(), tests.begin(), tests.end());
+    for (const auto& path : paths) {
+      if (base::FileSystem::posix().file_size(path)) continue;
       throw base::DataError(fmt::format(
           "data file {} does not exist (the configuration names it, and paths start at {}); make "
           "it with 'lockstep data synth' or 'lockstep data import', or correct the path",

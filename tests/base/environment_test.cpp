@@ -160,5 +160,13 @@ TEST(IsTerminal, IsFalseForAPipe) {
   ::close(ends[1]);
 }
 
+TEST(CacheDirectory, IsTheUsersOwn) {
+  EXPECT_EQ(cache_directory({{"XDG_CACHE_HOME", "/c"}, {"HOME", "/h"}}), "/c/lockstep");
+  EXPECT_EQ(cache_directory({{"XDG_CACHE_HOME", ""}, {"HOME", "/h"}}), "/h/.cache/lockstep");
+  EXPECT_EQ(cache_directory({{"XDG_CACHE_HOME", "relative"}, {"HOME", "/h"}}),
+            "/h/.cache/lockstep");
+  EXPECT_EQ(cache_directory({}), "");
+}
+
 }  // namespace
 }  // namespace lockstep::base

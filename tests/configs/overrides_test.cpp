@@ -24,7 +24,7 @@ TEST(Overrides, AreParsedAsYaml) {
                           .config;
 
   EXPECT_EQ(config.model.hidden, (std::vector<std::int64_t>{3, 4}));
-  EXPECT_EQ(config.data.test, "a b");
+  EXPECT_THAT(config.data.test, ElementsAre("a b"));
   EXPECT_EQ(config.train.optimizer.name, "sgd");
   EXPECT_EQ(config.train.optimizer.momentum, 0.5);
 }
@@ -37,11 +37,11 @@ TEST(Overrides, MergeAMappingIntoItsSection) {
 }
 
 TEST(Overrides, SetAnEmptyTextWhenNothingFollowsTheSign) {
-  EXPECT_EQ(read_small({"data.test=b.h5", "data.test="}).config.data.test, "");
+  EXPECT_THAT(read_small({"data.test=b.h5", "data.test="}).config.data.test, IsEmpty());
 }
 
 TEST(Overrides, KeepEqualsSignsAndHashesOfAValue) {
-  EXPECT_EQ(read_small({"data.test=a=b#c"}).config.data.test, "a=b#c");
+  EXPECT_THAT(read_small({"data.test=a=b#c"}).config.data.test, ElementsAre("a=b#c"));
 }
 
 TEST(Overrides, AddOnlyWhatIsNotSetYet) {

@@ -36,7 +36,7 @@ TEST(ReadConfig, TakesAScalarForAListOfOne) {
 
 TEST(ReadConfig, LeavesDefaultsWhereNothingIsSaid) {
   auto expected = RunConfig{};
-  expected.data.train = "a.h5";
+  expected.data.train = {"a.h5"};
   expected.train.epochs = 1;
   expected.train.global_batch = 8;
   expected.train.micro_batch = 2;

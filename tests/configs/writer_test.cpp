@@ -83,7 +83,7 @@ RunConfig any_config() {
     config.data.one_hot = false;
   }
   if (config.model.name == "cnn") config.model.hidden.clear();
-  config.data.train += "x";
+  config.data.train.front() += "x";
   config.data.std.resize(std::min<std::size_t>(1, config.data.std.size()));
   config.run.name = "n" + std::to_string(train.seed);
   config.run.directory += "d";

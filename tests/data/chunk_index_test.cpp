@@ -132,7 +132,7 @@ TEST_F(ChunkIndexTest, AFolderThatCannotBeMadeIsNoError) {
 }
 
 TEST_F(ChunkIndexTest, IsReadOnceAndThenFoundByEveryProcess) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(3100));  // until the file is settled
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));  // until the file is settled
   EXPECT_EQ(value(5), 5);
   ASSERT_EQ(entries().size(), 1u);
   const auto kept = fs::last_write_time(entries()[0]);

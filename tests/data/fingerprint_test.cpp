@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "data/file_descriptor.hpp"
+#include "data/result_cache.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
+#include "tests/support/fixed_clock.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
@@ -50,12 +54,14 @@ TEST(Fingerprint, IsTheDigestOfItsDefinition) {
   }
 }
 
-TEST(Fingerprint, IsTheSameWhenTwoThreadsReadALargeFile) {
+TEST(Fingerprint, IsTheSameWhenSeveralThreadsReadALargeFile) {
   const tests::TemporaryDirectory directory;
   const auto bytes = pattern(65 * kMiB + 1);
   tests::write_file(directory.file("f"), bytes);
 
-  EXPECT_EQ(fingerprint(directory.file("f")), by_definition(bytes));
+  for (const int threads : {1, 2, 3, 7}) {
+    EXPECT_EQ(fingerprint(directory.file("f"), {.threads = threads}), by_definition(bytes));
+  }
 }
 
 TEST(Fingerprint, ChangesWithEachByte) {
@@ -73,6 +79,94 @@ TEST(Fingerprint, ChangesWithEachByte) {
 TEST(Fingerprint, OfAMissingFileNamesIt) {
   EXPECT_THAT(tests::message_of<base::DataError>([] { fingerprint("no/such.h5"); }),
               HasSubstr("data file 'no/such.h5' cannot be opened"));
+}
+
+class FingerprintMemory : public ::testing::Test {
+ protected:
+  FingerprintMemory() {
+    tests::write_file(path_, pattern(100));
+    options_.cache_directory = directory_.file("cache");
+    options_.clock = &clock_;
+    clock_.sleep_for(base::Clock::system().wall() + std::chrono::seconds(10));
+  }
+
+  std::size_t entries() const {
+    std::error_code none;
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(options_.cache_directory, none)) {
+      count += entry.path().extension() == ".json" ? 1 : 0;
+    }
+    return count;
+  }
+  /// Puts another file's digest into the only entry, so that a use of it shows.
+  void forge() {
+    const auto other = std::string(64, 'a');
+    const auto real = fingerprint(path_);
+    ResultCache cache(options_.cache_directory);
+    const auto stamp = detail::FileDescriptor(path_).stamp();
+    const auto key =
+        "device " + std::to_string(stamp.device) + " inode " + std::to_string(stamp.inode);
+    auto text = cache.load("fingerprint", key).value();
+    text.replace(text.find(real), real.size(), other);
+    cache.store("fingerprint", key, text);
+  }
+
+  tests::TemporaryDirectory directory_;
+  std::string path_ = directory_.file("f");
+  tests::FixedClock clock_;
+  FingerprintOptions options_;
+};
+
+TEST_F(FingerprintMemory, SparesReadingAFileAgain) {
+  EXPECT_EQ(fingerprint(path_, options_), by_definition(pattern(100)));
+  EXPECT_EQ(fingerprint(path_, options_), by_definition(pattern(100)));
+  forge();
+
+  EXPECT_EQ(fingerprint(path_, options_), std::string(64, 'a'));
+}
+
+TEST_F(FingerprintMemory, IsOfNoUseForAChangedFile) {
+  fingerprint(path_, options_);
+  forge();
+
+  auto bytes = pattern(100);
+  bytes[50] ^= std::byte{1};
+  const auto before = std::filesystem::last_write_time(path_);
+  tests::write_file(path_, bytes);
+  std::filesystem::last_write_time(path_, before);
+
+  EXPECT_EQ(fingerprint(path_, options_), by_definition(bytes));
+}
+
+TEST_F(FingerprintMemory, DoesNotTrustAFileThatChangedWithinTwoSeconds) {
+  tests::FixedClock early;
+  early.sleep_for(base::Clock::system().wall() + std::chrono::seconds(1));
+  options_.clock = &early;
+
+  EXPECT_EQ(fingerprint(path_, options_), by_definition(pattern(100)));
+  EXPECT_EQ(entries(), 0U);
+}
+
+TEST_F(FingerprintMemory, DoesNotTrustAFileFromTheFuture) {
+  std::filesystem::last_write_time(
+      path_, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+
+  fingerprint(path_, options_);
+
+  EXPECT_EQ(entries(), 0U);
+}
+
+TEST_F(FingerprintMemory, SurvivesNonsenseInItsEntry) {
+  fingerprint(path_, options_);
+  const auto stamp = detail::FileDescriptor(path_).stamp();
+  const auto key =
+      "device " + std::to_string(stamp.device) + " inode " + std::to_string(stamp.inode);
+
+  for (const char* nonsense : {"", "{", "[]", "7", R"({"size": "x"})", R"({"fingerprint": 3})"}) {
+    ResultCache(options_.cache_directory).store("fingerprint", key, nonsense);
+
+    EXPECT_EQ(fingerprint(path_, options_), by_definition(pattern(100))) << nonsense;
+  }
 }
 
 TEST(QuickIdentity, TellsFilesApartByTheirStartEndAndSize) {

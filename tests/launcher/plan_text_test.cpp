@@ -8,7 +8,7 @@ namespace {
 configs::RunConfig small_config() {
   configs::RunConfig config;
   config.model.name = "cnn";
-  config.data.train = "fashion-train.h5";
+  config.data.train = {"fashion-train.h5"};
   config.train.epochs = 3;
   config.train.global_batch = 256;
   config.train.micro_batch = 32;
