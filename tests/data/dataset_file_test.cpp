@@ -325,6 +325,36 @@ TEST(DatasetFile, SaysThatAFileShrankWhileItWasOpen) {
               HasSubstr("has become shorter"));
 }
 
+/// Bytes of a file that is cut while somebody looks at them: zeros and an error, not a signal.
+TEST(DatasetFile, GivesNoValueOfAPageThatIsGone) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("f.h5");
+  OddColumn column;
+  column.dtype = DType::kU8;
+  column.shape = {1000, 1000};
+  column.bytes.assign(1'000'000, std::byte{7});
+  OddFile(path).add(column);
+  DatasetFile file(path);
+  int cut = 0;
+  int zeros = 0;
+
+  const auto message = message_of<base::DataError>([&] {
+    file.visit_rows("x", std::vector<std::int64_t>{0, 900},
+                    [&](std::size_t place, const auto* row) {
+                      if (place == 0) {
+                        std::filesystem::resize_file(path, 10'000);
+                        ++cut;
+                      } else {
+                        zeros += row[0] == std::byte{0} ? 1 : 0;
+                      }
+                    });
+  });
+
+  EXPECT_THAT(message, HasSubstr("has become shorter"));
+  EXPECT_EQ(cut, 1);
+  EXPECT_EQ(zeros, 1);
+}
+
 TEST(DatasetFile, ReportsAFlippedByteThatTheChecksumSees) {
   const TemporaryDirectory directory;
   OddColumn column;

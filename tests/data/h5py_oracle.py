@@ -2,6 +2,7 @@
 
     h5py_oracle.py check OUT.h5 IMAGES LABELS   OUT.h5 holds these IDX files
     h5py_oracle.py write OUT.h5                 a file with everything that h5py users do
+    h5py_oracle.py elsewhere FOLDER             files that keep their values in other files
     h5py_oracle.py recipes OUT.h5 SEED COUNT    random datasets in any layout that h5py can make
 """
 import gzip
@@ -39,6 +40,24 @@ def write(output):
         file.create_dataset("scaled", data=rows.astype("<i8"), chunks=(5, 3), scaleoffset=0)
         file["names"] = ["a"] * 20
         file["flags"] = np.zeros(20, dtype=bool)
+
+
+def elsewhere(folder):
+    rows = np.arange(60, dtype="<f4").reshape(20, 3)
+    for i in range(2):
+        with h5py.File(f"{folder}/part{i}.h5", "w") as file:
+            file["x"] = rows[10 * i:10 * i + 10]
+    layout = h5py.VirtualLayout(shape=(20, 3), dtype="<f4")
+    for i in range(2):
+        layout[10 * i:10 * i + 10] = h5py.VirtualSource(f"part{i}.h5", "x", shape=(10, 3))
+    rows[:10].tofile(f"{folder}/raw0")
+    rows[10:].tofile(f"{folder}/raw1")
+    with h5py.File(f"{folder}/all.h5", "w") as file:
+        file.create_virtual_dataset("virtual", layout, fillvalue=-1)
+        file["linked"] = h5py.ExternalLink("part1.h5", "x")
+        file["dangling"] = h5py.ExternalLink("gone.h5", "x")
+        file.create_dataset("raw", (20, 3), "<f4",
+                            external=[(f"{folder}/raw0", 0, 120), (f"{folder}/raw1", 0, 120)])
 
 
 # The numbers are registered filters, which need a plugin of HDF5: Blosc, LZ4, Zstandard.
@@ -145,4 +164,4 @@ def recipes(output, seed, count):
         file["fixed"] = np.array([b"", b"a", b"bcd", b"xyz"], "S3")
 
 
-{"check": check, "write": write, "recipes": recipes}[sys.argv[1]](*sys.argv[2:])
+{"check": check, "write": write, "elsewhere": elsewhere, "recipes": recipes}[sys.argv[1]](*sys.argv[2:])

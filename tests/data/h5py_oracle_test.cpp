@@ -5,10 +5,12 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <random>
 #include <string>
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "data/dataset_file.hpp"
 #include "data/elements.hpp"
@@ -17,6 +19,7 @@
 #include "data/import/idx.hpp"
 #include "idx_files.hpp"
 #include "odd_files.hpp"
+#include "raises.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::data {
@@ -152,6 +155,36 @@ TEST(H5pyOracle, ReadsEveryLayoutAsHdf5Does) {
   for (const auto access : {RowAccess::kMapped, RowAccess::kConverted, RowAccess::kDecoded}) {
     EXPECT_GT(seen[access], files) << static_cast<int>(access);
   }
+}
+
+TEST(H5pyOracle, ReadsWhatLiesInOtherFilesAndMissesThemAloud) {
+  const tests::TemporaryDirectory directory;
+  ASSERT_EQ(oracle({"elsewhere", directory.path()}), 0);
+  const auto path = directory.file("all.h5");
+  const auto first_of = [&](const std::string& name, std::int64_t row) {
+    DatasetFile file(path);
+    std::vector<float> values(3);
+    file.read_rows(name, row, 1, std::as_writable_bytes(std::span(values)));
+    return values[0];
+  };
+
+  EXPECT_EQ(first_of("virtual", 13), 39);
+  EXPECT_EQ(first_of("linked", 3), 39);
+  EXPECT_EQ(first_of("raw", 13), 39);
+  DatasetFile file(path);
+  EXPECT_EQ(file.access_text("virtual"), "HDF5 (virtual)");
+  EXPECT_EQ(file.access_text("linked"), "HDF5 (external link)");
+  EXPECT_EQ(file.access_text("raw"), "HDF5 (external raw files)");
+  EXPECT_THAT(tests::message_of<base::DataError>([&] { first_of("dangling", 0); }),
+              ::testing::HasSubstr("missing external file 'gone.h5'"));
+
+  std::filesystem::resize_file(directory.file("raw1"), 100);
+  EXPECT_THAT(tests::message_of<base::DataError>([&] { first_of("raw", 0); }),
+              ::testing::HasSubstr("raw1', which ends before byte 120"));
+  std::filesystem::remove(directory.file("part1.h5"));
+  // HDF5 would give -1 here.
+  EXPECT_THAT(tests::message_of<base::DataError>([&] { first_of("virtual", 13); }),
+              ::testing::HasSubstr("'part1.h5', which does not exist"));
 }
 
 }  // namespace
