@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <future>
 #include <map>
@@ -264,12 +266,13 @@ std::map<Key, std::vector<float>> augmented(SampleSource& source, const LoaderPl
   std::map<Key, std::vector<float>> result;
   Loader loader(source, plan);
   while (loader.remaining() > 0) {
-    const auto batch = loader.next();
+    auto batch = loader.next();
     const auto elements = batch.inputs.size() / batch.rows.size();
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {
       const auto values = std::span(batch.inputs).subspan(i * elements, elements);
       result[{batch.epoch, batch.rows[i]}].assign(values.begin(), values.end());
     }
+    loader.recycle(std::move(batch));
   }
   return result;
 }
@@ -288,6 +291,12 @@ TEST(Loader, AugmentsASampleAlikeInAnyMicroBatchOnAnyRankFromAnyStart) {
   SampleSource source(options);
   const auto whole = augmented(source, plan_of(50, 12, 12, 10));
   ASSERT_EQ(whole.size(), 120u);
+  for (const auto& [key, inputs] : whole) {
+    Batch alone;
+    alone.epoch = key.first;
+    source.read(std::array{key.second}, alone, ReadFor::kTraining);
+    ASSERT_TRUE(std::ranges::equal(alone.inputs, inputs)) << key.first << ' ' << key.second;
+  }
 
   for (const std::int64_t micro_batch : {1, 2, 3, 6}) {
     auto plan = plan_of(50, 12, micro_batch, 10);
