@@ -119,9 +119,12 @@ void DatasetWriter::add_column(const std::string& name, DType dtype,
       write_checked(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
                     "H5Screate_simple", what),
       H5Sclose);
+  const Hdf5Handle links(write_checked(H5Pcreate(H5P_LINK_CREATE), "H5Pcreate", what), H5Pclose);
+  write_checked(H5Pset_create_intermediate_group(links.id(), 1), "H5Pset_create_intermediate_group",
+                what);
   Hdf5Handle dataset(
       write_checked(H5Dcreate2(state.file.id(), name.c_str(), detail::hdf5_file_type(dtype).id(),
-                               space.id(), H5P_DEFAULT, plist.id(), H5P_DEFAULT),
+                               space.id(), links.id(), plist.id(), H5P_DEFAULT),
                     "H5Dcreate2", what),
       H5Dclose);
   std::size_t row_bytes = size_of(dtype);
@@ -177,16 +180,19 @@ void DatasetWriter::set_attribute(const std::string& name, const std::string& te
   write_checked(H5Awrite(attribute.id(), type.id(), text.c_str()), "H5Awrite", what);
 }
 
-void DatasetWriter::commit() {
+void DatasetWriter::commit(const Inspection& inspection) {
   auto& state = *state_;
   LOCKSTEP_EXPECT(static_cast<bool>(state.file), "a dataset file was committed twice");
   const auto what = "output " + base::quote(state.path) + " cannot be completed";
-  const Hdf5Lock lock;
-  for (auto& [name, column] : state.columns) {
-    write_checked(column.dataset.close(), "H5Dclose", what);
+  {
+    const Hdf5Lock lock;
+    for (auto& [name, column] : state.columns) {
+      write_checked(column.dataset.close(), "H5Dclose", what);
+    }
+    state.columns.clear();
+    write_checked(state.file.close(), "H5Fclose", what);
   }
-  state.columns.clear();
-  write_checked(state.file.close(), "H5Fclose", what);
+  if (inspection) inspection(state.temporary);
 
   auto& files = base::FileSystem::posix();
   files.open(state.temporary, base::OpenMode::kExisting)->sync();

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,7 +31,7 @@ class DatasetWriter {
   DatasetWriter(const DatasetWriter&) = delete;
   DatasetWriter& operator=(const DatasetWriter&) = delete;
 
-  /// `shape`: [rows, ...], all at least 1.
+  /// `shape`: [rows, ...], all at least 1. Groups in `name` (`a/x`) are made as needed.
   void add_column(const std::string& name, DType dtype, std::span<const std::int64_t> shape,
                   ColumnLayout layout = {});
   /// Rows [begin, begin + count) of a column; `bytes` are its elements in `order`.
@@ -38,8 +39,12 @@ class DatasetWriter {
                   std::span<const std::byte> bytes, ByteOrder order = ByteOrder::kNative);
   /// A text attribute of the whole file.
   void set_attribute(const std::string& name, const std::string& text);
+  /// Looks at the complete file, still under a name of its own, before it gets its real one. What
+  /// it throws ends the commit: no file appears then.
+  using Inspection = std::function<void(const std::string& path)>;
+
   /// Returns when the file is durable under its name.
-  void commit();
+  void commit(const Inspection& inspection = nullptr);
 
  private:
   struct State;

@@ -173,5 +173,23 @@ TEST(DatasetWriterDeathTest, EndsInAnErrorAndLeavesNothingWhenTheDiskIsFull) {
   EXPECT_EXIT(write_beyond_the_limit(directory.path()), ::testing::ExitedWithCode(0), "");
 }
 
+TEST(DatasetWriter, ShowsTheCompleteFileToAnInspectionThatMayRefuseIt) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("f.h5");
+  {
+    DatasetWriter writer(path);
+    add_column<float>(writer, "group/x", DType::kF32, {2}, {1, 2});
+
+    EXPECT_THROW(writer.commit([&](const std::string& written) {
+      EXPECT_EQ(DatasetFile(written).column("group/x").rows(), 2);
+      EXPECT_FALSE(std::filesystem::exists(path));
+      throw base::DataError("no");
+    }),
+                 base::DataError);
+  }
+
+  EXPECT_EQ(files_in(directory.path()), 0U);
+}
+
 }  // namespace
 }  // namespace lockstep::data

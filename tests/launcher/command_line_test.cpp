@@ -40,9 +40,11 @@ TEST_F(CommandLine, ListsOnlyCommandsThatExist) {
   for (const char* later : {"sweep", "submit", "drill", "pipeline", "replay"}) {
     EXPECT_THAT(help, Not(HasSubstr(later)));
   }
-  for (const char* name : {"train", "plan", "resume", "evaluate", "predict", "data import idx",
-                           "data inspect", "data stats", "data synth", "runs", "show", "verify",
-                           "config show", "explain", "env", "doctor", "version"}) {
+  for (const char* name :
+       {"train",        "plan",       "resume",    "evaluate",   "predict",     "data import idx",
+        "data inspect", "data stats", "data diff", "data split", "data repack", "data verify",
+        "data synth",   "runs",       "show",      "verify",     "config show", "explain",
+        "env",          "doctor",     "version"}) {
     EXPECT_THAT(help, HasSubstr(std::string("\n  ") + name)) << name;
   }
 }
@@ -70,10 +72,10 @@ TEST_F(CommandLine, NamesTheNearestCommandOfAGroup) {
   const auto answer = lockstep_.run({"data", "sinth"});
 
   EXPECT_EQ(answer.exit_code, 2);
-  EXPECT_EQ(
-      answer.errors,
-      "error: 'sinth' is no command of 'lockstep data' (it has import, inspect, stats, synth); "
-      "did you mean 'lockstep data synth'?\n");
+  EXPECT_EQ(answer.errors,
+            "error: 'sinth' is no command of 'lockstep data' (it has import, inspect, stats, diff, "
+            "split, "
+            "repack, verify, synth); did you mean 'lockstep data synth'?\n");
 }
 
 TEST_F(CommandLine, NamesTheNearestOption) {
