@@ -18,7 +18,11 @@ namespace {
 constexpr std::int64_t kScanBytes = std::int64_t{4} << 20;
 constexpr std::int64_t kMostLabelCounts = 65'536;
 /// Reading one row decodes its whole chunk; beyond this shuffled reading is slow.
-constexpr std::int64_t kLargeChunkBytes = std::int64_t{1} << 20;
+constexpr std::uint64_t kLargeChunkBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kSmallChunkBytes = 4096;
+/// What is read at once anyhow.
+constexpr std::uint64_t kSmallBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kLargeDecodedBytes = std::uint64_t{1} << 30;
 constexpr std::size_t kMostLabelsShown = 20;
 
 std::string dimensions(std::span<const std::int64_t> lengths) {
@@ -83,18 +87,57 @@ void find_extremes(DatasetFile& file, const ColumnInfo& column, FileSummary& sum
   }
 }
 
-void advise_on_layout(const ColumnInfo& column, FileSummary& summary) {
-  if (column.chunk.empty() || column.dtype == DType::kUnsupported || column.shape.size() < 2)
+/// What a shuffled row costs, where that is more than the row.
+void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& summary) {
+  if (column.dtype == DType::kUnsupported || column.shape.empty() || column.row_bytes() == 0)
     return;
+  const auto advise = [&](const std::string& problem, const std::string& advice) {
+    summary.advice.push_back(
+        fmt::format("dataset {} {}; {}", base::quote(column.name), problem, advice));
+  };
+  const auto access = file.access_of(column.name);
+  if (access == RowAccess::kHdf5 && column.stored_bytes > kSmallBytes) {
+    advise("is read by " + file.access_text(column.name) +
+               " (one thread of a process at a time, several times slower than this program's own "
+               "reading)",
+           "run 'lockstep data repack'");
+    return;
+  }
+  if (column.chunk.empty()) return;
   const auto rows_in_chunk =
       std::min(column.chunk.front(), std::max<std::int64_t>(1, column.rows()));
-  const auto bytes = rows_in_chunk * static_cast<std::int64_t>(column.row_bytes());
-  if (rows_in_chunk <= 1 || bytes <= kLargeChunkBytes) return;
-  summary.advice.push_back(fmt::format(
-      "dataset {} has chunks of {} rows, {} each (shuffled reading decodes a whole chunk for a row "
-      "that is not cached); store it contiguous, or in chunks of fewer rows",
-      base::quote(column.name), rows_in_chunk,
-      base::format_bytes(static_cast<std::uint64_t>(bytes))));
+  const auto bytes = static_cast<std::uint64_t>(rows_in_chunk) * column.row_bytes();
+  if (access != RowAccess::kDecoded) {
+    if (bytes < kSmallChunkBytes && column.stored_bytes > kSmallBytes) {
+      advise(
+          fmt::format("has chunks of {} {}, {} each (its {} chunks have to be found one by one "
+                      "when it is opened)",
+                      rows_in_chunk, rows_in_chunk == 1 ? "row" : "rows", base::format_bytes(bytes),
+                      base::format_count(static_cast<std::uint64_t>(
+                          (column.rows() + rows_in_chunk - 1) / rows_in_chunk))),
+          "run 'lockstep data repack'");
+    }
+    return;
+  }
+  if (bytes < kSmallChunkBytes && column.stored_bytes > kSmallBytes) {
+    advise(
+        fmt::format("has compressed chunks of {} {}, {} each (unpacking so little at a time "
+                    "costs many times more than the bytes)",
+                    rows_in_chunk, rows_in_chunk == 1 ? "row" : "rows", base::format_bytes(bytes)),
+        "run 'lockstep data repack' with --chunk-rows, or without compression");
+  }
+  const auto decoded = file.whole_cache_bytes(column.name);
+  if (rows_in_chunk > 1 && bytes > kLargeChunkBytes) {
+    advise(fmt::format("has chunks of {} rows, {} each (shuffled reading decodes a whole chunk for "
+                       "a row that is not cached)",
+                       rows_in_chunk, base::format_bytes(bytes)),
+           "run 'lockstep data repack', or set data.order to block");
+  } else if (decoded > kLargeDecodedBytes) {
+    advise(fmt::format("takes {} once it is decoded (what does not fit data.cache_bytes is decoded "
+                       "again in each epoch)",
+                       base::format_bytes(decoded)),
+           "set data.order to block, or run 'lockstep data repack'");
+  }
 }
 
 void describe_task(DatasetFile& file, const InspectOptions& options, FileSummary& summary) {
@@ -125,16 +168,17 @@ void describe_task(DatasetFile& file, const InspectOptions& options, FileSummary
 }
 
 std::string column_table(const FileSummary& summary) {
-  std::vector<std::array<std::string, 6>> rows = {
-      {"dataset", "type", "shape", "chunk", "filters", "stored"}};
-  for (const auto& column : summary.columns) {
+  std::vector<std::array<std::string, 7>> rows = {
+      {"dataset", "type", "shape", "chunk", "filters", "read", "stored"}};
+  for (std::size_t i = 0; i < summary.columns.size(); ++i) {
+    const auto& column = summary.columns[i];
     rows.push_back({column.name, column.type_name,
                     column.shape.empty() ? "-" : dimensions(column.shape),
                     column.chunk.empty() ? "-" : dimensions(column.chunk),
-                    column.filters.empty() ? "-" : base::joined(column.filters),
+                    column.filters.empty() ? "-" : base::joined(column.filters), summary.access[i],
                     base::format_bytes(column.stored_bytes)});
   }
-  std::array<std::size_t, 6> widths{};
+  std::array<std::size_t, 7> widths{};
   for (const auto& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
@@ -166,7 +210,16 @@ FileSummary inspect(const std::string& path, const InspectOptions& options) {
   summary.path = path;
   summary.file_bytes = detail::FileDescriptor(path).size();
   summary.columns = file.columns();
-  for (const auto& column : summary.columns) advise_on_layout(column, summary);
+  for (const auto& column : summary.columns) {
+    summary.access.emplace_back("-");
+    if (column.dtype == DType::kUnsupported || column.shape.empty()) continue;
+    try {
+      summary.access.back() = file.access_text(column.name);
+      advise_on_layout(file, column, summary);
+    } catch (const base::DataError& error) {
+      summary.advice.emplace_back(error.what());
+    }
+  }
   try {
     describe_task(file, options, summary);
   } catch (const base::DataError& error) {
@@ -203,13 +256,15 @@ std::string to_text(const FileSummary& summary) {
 
 std::string to_json(const FileSummary& summary) {
   auto columns = nlohmann::ordered_json::array();
-  for (const auto& column : summary.columns) {
+  for (std::size_t i = 0; i < summary.columns.size(); ++i) {
+    const auto& column = summary.columns[i];
     columns.push_back({{"name", column.name},
                        {"dtype", name_of(column.dtype)},
                        {"type", column.type_name},
                        {"shape", column.shape},
                        {"chunk", column.chunk},
                        {"filters", column.filters},
+                       {"access", summary.access[i]},
                        {"stored_bytes", column.stored_bytes}});
   }
   nlohmann::ordered_json json;

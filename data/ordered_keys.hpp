@@ -26,6 +26,10 @@ struct KeyOf<Half> {
   using Type = std::uint16_t;
 };
 template <>
+struct KeyOf<BFloat16> {
+  using Type = std::uint16_t;
+};
+template <>
 struct KeyOf<float> {
   using Type = std::uint32_t;
 };
@@ -44,7 +48,7 @@ inline constexpr int kLeadingBits = kKeyBits<T> < 16 ? kKeyBits<T> : 16;
 
 template <class T>
 Key<T> bits_of(T value) {
-  if constexpr (std::is_same_v<T, Half>) {
+  if constexpr (std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>) {
     return value.bits;
   } else {
     return std::bit_cast<Key<T>>(value);

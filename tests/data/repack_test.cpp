@@ -64,7 +64,7 @@ TEST_F(Repack, MakesColumnsThatAreReadPastHdf5) {
   EXPECT_EQ(values_of<float>("x"), inputs_);
   EXPECT_EQ(values_of<std::int64_t>("group/y"), labels_);
   const DatasetFile output(options_.output);
-  EXPECT_EQ(output.access_of("x"), "direct");
+  EXPECT_EQ(output.access_of("x"), RowAccess::kMapped);
   EXPECT_EQ(output.column("x").type_name, "f32");
   EXPECT_THAT(result.notes, ElementsAre("dataset 'names' was left out (it holds string elements)"));
   ASSERT_EQ(result.columns.size(), 2U);
