@@ -20,7 +20,7 @@ readonly PACKAGES=(
   zlib1g-dev libdeflate-dev libzstd-dev liblz4-dev libblosc-dev
   libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
-  hdf5-plugin-lzf hdf5-filter-plugin hdf5-filter-plugin-blosc-serial
+  hdf5-plugin-lzf liblzf1 hdf5-filter-plugin hdf5-filter-plugin-blosc-serial
 )
 readonly MPI_PACKAGES=(openmpi-bin libopenmpi-dev)
 

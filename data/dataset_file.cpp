@@ -192,7 +192,7 @@ std::vector<std::string> DatasetFile::read_strings(const std::string& name, std:
                                                    std::int64_t count) {
   const auto& info = column(name);
   const auto what = "dataset " + base::quote(name) + " of " + base::quote(path());
-  if (!info.type_name.ends_with("string") || !info.members.empty() || info.shape.size() != 1) {
+  if (info.type_name != "string" || !info.members.empty() || info.shape.size() != 1) {
     throw base::DataError(what + " holds " + info.type_name +
                           " elements (strings are wanted, one a row); name another dataset");
   }

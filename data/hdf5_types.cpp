@@ -87,7 +87,7 @@ std::string class_name_of(Hdf5Id type) {
   switch (H5Tget_class(type)) {
     case H5T_INTEGER: return bits + "integer";
     case H5T_FLOAT: return bits + "float";
-    case H5T_STRING: return H5Tis_variable_str(type) > 0 ? "string" : "fixed string";
+    case H5T_STRING: return "string";
     case H5T_COMPOUND: return "compound";
     case H5T_ENUM: return "enum";
     case H5T_ARRAY: return "array";

@@ -4,6 +4,7 @@
 
 #include "base/clock.hpp"
 #include "base/environment.hpp"
+#include "base/text.hpp"
 #include "checkpoints/source_version.hpp"
 #include "configs/writer.hpp"
 

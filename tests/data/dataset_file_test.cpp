@@ -184,7 +184,7 @@ TEST(DatasetFile, DescribesItsColumns) {
   EXPECT_EQ(x.row_bytes(), 12u);
   EXPECT_GT(x.stored_bytes, 0u);
   EXPECT_EQ(file.column("names").dtype, DType::kUnsupported);
-  EXPECT_EQ(file.column("names").type_name, "fixed string");
+  EXPECT_EQ(file.column("names").type_name, "string");
   EXPECT_TRUE(file.column("version").shape.empty());
   EXPECT_EQ(file.rows(), 7);
 }
@@ -409,7 +409,7 @@ TEST(DatasetFile, RefusesToReadWhatIsNoNumber) {
   std::vector<std::byte> out;
 
   EXPECT_THAT(message_of<base::DataError>([&] { file.read_rows("names", 0, 0, out); }),
-              AllOf(HasSubstr("dataset 'names' of"), HasSubstr("holds fixed string elements")));
+              AllOf(HasSubstr("dataset 'names' of"), HasSubstr("holds string elements")));
 }
 
 TEST(DatasetFile, RefusesAShapeThatTheFileCannotHold) {

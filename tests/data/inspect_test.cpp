@@ -71,9 +71,9 @@ TEST_F(Inspect, PrintsAnAlignedTable) {
 
   const auto text = to_text(inspect(path_));
 
-  EXPECT_THAT(text, HasSubstr("dataset  type  shape      chunk  filters  stored\n"
-                              "x        u8    4 x 1 x 2  -      -           8 B\n"
-                              "y        i64   4          -      -          32 B\n"));
+  EXPECT_THAT(text, HasSubstr("dataset  type  shape      chunk  filters  read    stored\n"
+                              "x        u8    4 x 1 x 2  -      -        mapped     8 B\n"
+                              "y        i64   4          -      -        mapped    32 B\n"));
   EXPECT_THAT(text, HasSubstr("\ntask         classification\n"
                               "samples      4\n"
                               "classes      3\n"

@@ -343,7 +343,7 @@ TEST_F(SampleSourceTest, RefusesInputsOfTheWrongType) {
   options_.kind = TaskKind::kClassification;
 
   EXPECT_THAT(refusal(),
-              AllOf(HasSubstr("dataset 'x' of"), HasSubstr("holds fixed string elements")));
+              AllOf(HasSubstr("dataset 'x' of"), HasSubstr("holds string elements")));
 }
 
 TEST_F(SampleSourceTest, RefusesInputsWithoutValues) {
