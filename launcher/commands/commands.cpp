@@ -23,6 +23,8 @@ constexpr std::array kTable{
     CommandEntry{"data inspect", kData, "F.h5", "say what is in a dataset", make_data_inspect},
     CommandEntry{"data stats", kData, "F.h5", "compute statistics of a dataset's columns",
                  make_data_stats},
+    CommandEntry{"data diff", kData, "A.h5 B.h5",
+                 "compare schemas and distributions of two datasets", make_data_diff},
     CommandEntry{"data split", kData, "F.h5 --parts NAME=FRACTION,...",
                  "cut a dataset into parts for training and tests", make_data_split},
     CommandEntry{"data repack", kData, "F.h5 --output G.h5", "rewrite a dataset for faster reading",

@@ -16,7 +16,9 @@
 #include "data/import/idx.hpp"
 #include "data/inspect.hpp"
 #include "data/source.hpp"
+#include "data/statistics.hpp"
 #include "data/synth.hpp"
+#include "data/verify.hpp"
 #include "idx_files.hpp"
 #include "odd_files.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -93,6 +95,8 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
 /// Reads all there is to read.
 void read_everything(const std::string& path) {
   inspect(path);
+  verify(path);
+  statistics(path, {.per_class = StatisticsOptions::PerClass::kCounts});
   SourceOptions options;
   options.paths = {path};
   options.context = 4;

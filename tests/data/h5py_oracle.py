@@ -4,8 +4,10 @@
     h5py_oracle.py write OUT.h5                 a file with everything that h5py users do
     h5py_oracle.py elsewhere FOLDER             files that keep their values in other files
     h5py_oracle.py recipes OUT.h5 SEED COUNT    random datasets in any layout that h5py can make
+    h5py_oracle.py stats F.h5 STATS.json        the statistics are numpy's of the finite elements
 """
 import gzip
+import json
 import sys
 
 import h5py
@@ -164,4 +166,34 @@ def recipes(output, seed, count):
         file["fixed"] = np.array([b"", b"a", b"bcd", b"xyz"], "S3")
 
 
-{"check": check, "write": write, "elsewhere": elsewhere, "recipes": recipes}[sys.argv[1]](*sys.argv[2:])
+def stats(path, result):
+    with open(result) as file:
+        columns = json.load(file)["columns"]
+    assert columns
+    with h5py.File(path) as file:
+        for column in columns:
+            values = file[column["name"]][:].reshape(-1)
+            finite = values[np.isfinite(values)].astype(np.float64)
+            assert column["elements"] == values.size
+            assert column["nan"] == np.isnan(values).sum() and column["inf"] == np.isinf(values).sum()
+            assert column["zeros"] == (values == 0).sum()
+            assert column["min"] == finite.min() and column["max"] == finite.max()
+            np.testing.assert_allclose(column["mean"], finite.mean(), rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(column["std"], finite.std(), rtol=1e-12, atol=1e-12)
+            for quantile in column["quantiles"]:
+                np.testing.assert_allclose(quantile["value"], np.quantile(finite, quantile["at"]),
+                                           rtol=1e-14, atol=1e-14)
+            counts = column["histogram"]["counts"]
+            edges = np.linspace(column["min"], column["max"], len(counts) + 1)
+            if len(counts) > 1:
+                np.testing.assert_array_equal(counts, np.histogram(finite, edges)[0])
+            if column["channels"]:
+                images = file[column["name"]][:].astype(np.float64)
+                np.testing.assert_allclose([c["mean"] for c in column["channels"]],
+                                           images.mean(axis=(0, 2, 3)), rtol=1e-12)
+                np.testing.assert_allclose([c["std"] for c in column["channels"]],
+                                           images.std(axis=(0, 2, 3)), rtol=1e-12)
+
+
+{"check": check, "write": write, "elsewhere": elsewhere, "recipes": recipes,
+ "stats": stats}[sys.argv[1]](*sys.argv[2:])

@@ -1,7 +1,7 @@
 #include <dlfcn.h>
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <hdf5.h>
 
 #include <cstdlib>
@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <random>
+#include <limits>
 #include <string>
 
 #include "base/error.hpp"
@@ -18,6 +19,7 @@
 #include "data/hdf5_library.hpp"
 #include "data/hdf5_rows.hpp"
 #include "data/import/idx.hpp"
+#include "data/statistics.hpp"
 #include "idx_files.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
@@ -62,6 +64,35 @@ TEST(H5pyOracle, ReadsTheRealFashionImages) {
   EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
 }
 #endif
+
+TEST(H5pyOracle, GetsTheSameStatistics) {
+  const tests::TemporaryDirectory directory;
+  const auto path = directory.file("f.h5");
+  std::vector<float> inputs(std::size_t{3000} * 3 * 5 * 5);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    inputs[i] = static_cast<float>(i * 2654435761u % 1'000'003) / 1024 - 300;
+  }
+  std::vector<double> odd(1000, 0.1);
+  odd[3] = std::numeric_limits<double>::quiet_NaN();
+  odd[4] = -std::numeric_limits<double>::infinity();
+  odd[5] = -8.5;
+  std::vector<std::uint8_t> bytes(std::size_t{500} * 2 * 3 * 3);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * i / 7);
+  std::vector<std::int32_t> numbers(5000);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(i * 2654435761u));
+  }
+  DatasetWriter writer(path);
+  tests::add_column(writer, "bytes", DType::kU8, {500, 2, 3, 3}, bytes);
+  tests::add_column(writer, "numbers", DType::kI32, {1000, 5}, numbers);
+  tests::add_column(writer, "odd", DType::kF64, {1000}, odd);
+  tests::add_column(writer, "x", DType::kF32, {3000, 3, 5, 5}, inputs);
+  writer.commit();
+  const auto json = to_json(statistics(path));
+  tests::write_file(directory.file("stats.json"), std::as_bytes(std::span(json)));
+
+  EXPECT_EQ(oracle({"stats", path, directory.file("stats.json")}), 0);
+}
 
 TEST(H5pyOracle, WritesFilesThatAreReadAsItMeantThem) {
   const tests::TemporaryDirectory directory;
