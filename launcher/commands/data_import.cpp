@@ -1,40 +1,168 @@
-// `data import idx IMAGES LABELS --output F.h5`: the MNIST family as a dataset file.
+// `data import FORMAT INPUTS... --output F.h5`: other people's formats as a dataset file. What the
+// formats share is in DataImport; each adds its inputs and options.
 
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 
+#include "base/error.hpp"
+#include "base/stop_signal.hpp"
 #include "base/text.hpp"
+#include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/task_line.hpp"
 
 namespace lockstep::launcher {
 namespace {
 
-class DataImportIdx final : public Command {
- public:
-  void declare(CLI::App& app) override {
-    app.add_option("IMAGES", images_, "IDX file of the images, plain or .gz")->required();
-    app.add_option("LABELS", labels_, "IDX file of the labels, plain or .gz")->required();
-    app.add_option("--output", output_, "HDF5 file to write")->required()->type_name("F.h5");
+/// More columns than this are summed up.
+constexpr std::size_t kMostColumnsShown = 40;
+
+std::string column_table(const Style& style, const std::vector<data::ImportedColumn>& columns) {
+  if (columns.empty()) return {};
+  Table table({{"column"}, {"type"}, {"becomes"}});
+  for (std::size_t i = 0; i < std::min(columns.size(), kMostColumnsShown); ++i) {
+    table.add_row({columns[i].name, columns[i].type, columns[i].use});
   }
-  int run(const Session& session) override {
-    const auto result = data::import_idx(images_, labels_, output_);
-    print_message(session.messages,
-                  fmt::format("wrote {}: {} rows, {}\n", output_,
-                              base::format_count(static_cast<std::uint64_t>(result.rows)),
-                              base::format_bytes(result.bytes)));
+  auto text = table.text(style);
+  if (columns.size() > kMostColumnsShown) {
+    text += fmt::format("and {} more\n", base::format_count(columns.size() - kMostColumnsShown));
+  }
+  return text + "\n";
+}
+
+class DataImport : public Command {
+ public:
+  void declare(CLI::App& app) final {
+    declare_inputs(app);
+    app.add_option("--chunk-rows", output_.layout.chunk_rows, "rows of an HDF5 chunk, 0 = one run")
+        ->type_name("N");
+    app.add_option("--deflate", output_.layout.deflate, "compression level 1 to 9, 0 = none")
+        ->type_name("L");
+    app.add_option("--output", output_.path, "HDF5 file to write")->required()->type_name("F.h5");
+  }
+
+  int run(const Session& session) final {
+    const base::StopSignal stop;
+    TaskLine line(session.messages);
+    output_.progress = [&](const data::ImportProgress& progress) {
+      if (stop.requests() > 0) {
+        throw base::Error(static_cast<base::ExitCode>(128 + stop.first_signal()),
+                          fmt::format("the import was stopped (signal {}; nothing was written); "
+                                      "run it again",
+                                      stop.first_signal()));
+      }
+      line.show(progress.phase, progress.done, progress.total);
+    };
+    const auto result = import(output_);
+    auto text = column_table(session.messages, result.columns);
+    for (const auto& note : result.notes) {
+      text += paint(session.messages, Tone::kWarning, "note:") + " " + note + "\n";
+    }
+    text += fmt::format("wrote {}: {} rows, {}: {}\n", output_.path,
+                        base::format_count(static_cast<std::uint64_t>(result.rows)),
+                        base::format_bytes(result.bytes), base::joined(result.datasets));
+    print_message(session.messages, text);
     return 0;
   }
 
  private:
+  virtual void declare_inputs(CLI::App& app) = 0;
+  virtual data::ImportResult import(const data::ImportOutput& output) = 0;
+
+  data::ImportOutput output_;
+};
+
+class DataImportIdx final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("IMAGES", images_, "IDX file of the images, plain or .gz")->required();
+    app.add_option("LABELS", labels_, "IDX file of the labels, plain or .gz")->required();
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_idx(images_, labels_, output);
+  }
+
   std::string images_;
   std::string labels_;
-  std::string output_;
+};
+
+/// The options that all tables take.
+class TableWords {
+ public:
+  void declare(CLI::App& app) {
+    app.add_option("--target", options_.target,
+                   "column of the targets, by name or number; else y, label, target, class or the "
+                   "last")
+        ->type_name("COLUMN");
+    app.add_option("--features", options_.features, "columns of the inputs; else all the others")
+        ->delimiter(',')
+        ->type_name("A,B,...");
+    app.add_option("--drop", options_.drop, "columns to leave out")
+        ->delimiter(',')
+        ->type_name("A,B,...");
+    app.add_flag("--categories", categories_,
+                 "number the texts of a column in sorted order, where inputs are text");
+    app.add_flag("--regression", regression_, "targets are values, even where all are integers");
+    app.add_flag("--skip-bad-rows", skip_, "leave rows out that cannot be used");
+  }
+  data::TableOptions options() const {
+    auto options = options_;
+    if (categories_) options.text_features = data::TextFeatures::kEncode;
+    if (regression_) options.target_kind = data::TargetKind::kValues;
+    if (skip_) options.bad_rows = data::BadInput::kSkip;
+    return options;
+  }
+
+ private:
+  data::TableOptions options_;
+  bool categories_ = false;
+  bool regression_ = false;
+  bool skip_ = false;
+};
+
+char delimiter_of(const std::string& word) {
+  if (word == "tab" || word == "\\t") return '\t';
+  if (word.size() == 1) return word.front();
+  throw base::ConfigError(fmt::format(
+      "delimiter {} is not one byte; give one such as ';', or the word tab", base::quote(word)));
+}
+
+data::CsvHeader header_of(const std::string& word) {
+  if (word == "auto") return data::CsvHeader::kDetect;
+  if (word == "yes") return data::CsvHeader::kYes;
+  if (word == "no") return data::CsvHeader::kNo;
+  throw base::ConfigError(
+      fmt::format("header {} is not known (it says whether line 1 names the columns); give "
+                  "--header yes, no or auto",
+                  base::quote(word)));
+}
+
+class DataImportCsv final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("FILE", path_, "CSV file, plain or .gz")->required();
+    table_.declare(app);
+    app.add_option("--header", header_, "whether line 1 names the columns: yes, no, auto")
+        ->type_name("yes|no");
+    app.add_option("--delimiter", delimiter_, "between fields; the word tab for tabs")
+        ->type_name("C");
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_csv(path_, output,
+                            {.table = table_.options(),
+                             .header = header_of(header_),
+                             .delimiter = delimiter_of(delimiter_)});
+  }
+
+  std::string path_;
+  TableWords table_;
+  std::string header_ = "auto";
+  std::string delimiter_ = ",";
 };
 
 }  // namespace
 
-std::unique_ptr<Command> make_data_import() { return std::make_unique<DataImportIdx>(); }
+std::unique_ptr<Command> make_data_import_idx() { return std::make_unique<DataImportIdx>(); }
+std::unique_ptr<Command> make_data_import_csv() { return std::make_unique<DataImportCsv>(); }
 
 }  // namespace lockstep::launcher

@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "data/dataset_file.hpp"
+#include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
 #include "data/inspect.hpp"
 #include "data/source.hpp"
@@ -77,7 +78,7 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
     tests::write_file(labels, round % 3 == 0 ? mutated(plain_labels, random) : plain_labels);
     std::filesystem::remove(output);
     try {
-      import_idx(images, labels, output);
+      import_idx(images, labels, {.path = output});
       ++outcome.values;
       ASSERT_EQ(DatasetFile(output).rows(), 4) << "round " << round;
     } catch (const base::DataError&) {
@@ -88,6 +89,36 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
 
   EXPECT_GT(outcome.errors, rounds() / 3);
   EXPECT_GT(outcome.values, rounds() / 50);
+}
+
+TEST(Fuzz, DamagedCsvFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("in.csv");
+  const auto output = directory.file("out.h5");
+  const std::string text = "a,\"b\",class\n1,2.5,red\n-3,4e1,\"gr,een\"\n+5,.5,blue\n7,8,red\n";
+  const auto plain =
+      Bytes(std::as_bytes(std::span(text)).begin(), std::as_bytes(std::span(text)).end());
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    tests::write_file(input, mutated(round % 3 == 0 ? tests::gzipped(plain) : plain, random));
+    std::filesystem::remove(output);
+    ImportCsvOptions options;
+    if (round % 2 == 0) options.table.bad_rows = BadInput::kSkip;
+    if (round % 5 == 0) options.table.text_features = TextFeatures::kEncode;
+    try {
+      const auto result = import_csv(input, {.path = output}, options);
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), result.rows) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 10);
+  EXPECT_GT(outcome.values, rounds() / 10);
 }
 
 /// Reads all there is to read.

@@ -32,7 +32,8 @@ TEST(H5pyOracle, ReadsWhatImportWrote) {
 
   for (const auto labels_as : {LabelType::kAsStored, LabelType::kI64}) {
     for (const auto layout : {ColumnLayout{}, ColumnLayout{.chunk_rows = 2, .deflate = 6}}) {
-      import_idx(images, labels, directory.file("out.h5"), {.labels = labels_as, .layout = layout});
+      import_idx(images, labels, {.path = directory.file("out.h5"), .layout = layout},
+                 {.labels = labels_as});
 
       EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
     }
@@ -46,7 +47,7 @@ TEST(H5pyOracle, ReadsTheRealFashionImages) {
   const auto images = set + "/train-images-idx3-ubyte.gz";
   const auto labels = set + "/train-labels-idx1-ubyte.gz";
 
-  import_idx(images, labels, directory.file("out.h5"));
+  import_idx(images, labels, {.path = directory.file("out.h5")});
 
   EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
 }
