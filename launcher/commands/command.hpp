@@ -59,6 +59,8 @@ std::unique_ptr<Command> make_evaluate();
 std::unique_ptr<Command> make_predict();
 std::unique_ptr<Command> make_data_import_csv();
 std::unique_ptr<Command> make_data_import_idx();
+std::unique_ptr<Command> make_data_import_npy();
+std::unique_ptr<Command> make_data_import_npz();
 std::unique_ptr<Command> make_data_inspect();
 std::unique_ptr<Command> make_data_synth();
 std::unique_ptr<Command> make_runs();

@@ -10,6 +10,8 @@
 #include "base/text.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
+#include "data/import/npy.hpp"
+#include "data/import/npz.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/task_line.hpp"
 
@@ -160,9 +162,40 @@ class DataImportCsv final : public DataImport {
   std::string delimiter_ = ",";
 };
 
+class DataImportNpy final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("X", inputs_, "array of the inputs")->required()->type_name("X.npy");
+    app.add_option("Y", targets_, "array of the targets")->type_name("Y.npy");
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_npy(inputs_, targets_, output);
+  }
+
+  std::string inputs_;
+  std::string targets_;
+};
+
+class DataImportNpz final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("FILE", path_, "archive of arrays")->required()->type_name("F.npz");
+    app.add_option("--inputs", options_.inputs,
+                   "array of the inputs; else x and y, X and Y, x_train and y_train, ...")
+        ->type_name("NAME");
+    app.add_option("--targets", options_.targets, "array of the targets")->type_name("NAME");
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_npz(path_, output, options_);
+  }
+
+  std::string path_;
+  data::ImportNpzOptions options_;
+};
+
 }  // namespace
 
 std::unique_ptr<Command> make_data_import_idx() { return std::make_unique<DataImportIdx>(); }
 std::unique_ptr<Command> make_data_import_csv() { return std::make_unique<DataImportCsv>(); }
+std::unique_ptr<Command> make_data_import_npy() { return std::make_unique<DataImportNpy>(); }
+std::unique_ptr<Command> make_data_import_npz() { return std::make_unique<DataImportNpz>(); }
 
 }  // namespace lockstep::launcher

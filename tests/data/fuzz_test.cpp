@@ -15,10 +15,13 @@
 #include "data/dataset_file.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
+#include "data/import/npy.hpp"
+#include "data/import/npz.hpp"
 #include "data/inspect.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
 #include "idx_files.hpp"
+#include "npy_files.hpp"
 #include "odd_files.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -119,6 +122,63 @@ TEST(Fuzz, DamagedCsvFilesEndInAnErrorOrInAFile) {
 
   EXPECT_GT(outcome.errors, rounds() / 10);
   EXPECT_GT(outcome.values, rounds() / 10);
+}
+
+TEST(Fuzz, DamagedNpyFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("x.npy");
+  const auto output = directory.file("out.h5");
+  const std::vector<float> elements(24, 1.5f);
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    const std::string order = round % 2 == 0 ? "True" : "False";
+    tests::write_file(input, mutated(tests::npy_bytes("{'descr': '<f4', 'fortran_order': " + order +
+                                                          ", 'shape': (4, 3, 2), }",
+                                                      tests::bytes_of(elements)),
+                                     random));
+    std::filesystem::remove(output);
+    try {
+      const auto result = import_npy(input, "", {.path = output});
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), result.rows) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 10);
+}
+
+TEST(Fuzz, DamagedNpzFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("in.npz");
+  const auto output = directory.file("out.h5");
+  const auto array = tests::npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 6)}",
+                                      tests::bytes_of(std::vector<float>(24, 1.5f)));
+  tests::write_npz(input, {{"x.npy", array}, {"y.npy", array}}, tests::Packing::kDeflated);
+  const auto original = tests::read_file(input);
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    tests::write_file(input, mutated(original, random));
+    std::filesystem::remove(output);
+    try {
+      import_npz(input, {.path = output});
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), 4) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 50);
 }
 
 /// Reads all there is to read.
