@@ -17,7 +17,8 @@ readonly EXIT_ENVIRONMENT=4
 readonly PACKAGES=(
   ca-certificates git g++ cmake ninja-build ccache mold pkg-config
   libhdf5-dev libfyaml-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libssl-dev
-  zlib1g-dev libcsv-dev libzip-dev libgtest-dev libgmock-dev librapidcheck-dev
+  zlib1g-dev libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev
+  libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
 )
 readonly MPI_PACKAGES=(openmpi-bin libopenmpi-dev)

@@ -11,6 +11,8 @@ pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
 # The serial library by its own pkg-config name: a parallel HDF5 beside it is not taken by accident.
 pkg_check_modules(hdf5_serial REQUIRED IMPORTED_TARGET hdf5-serial)
 pkg_check_modules(zip REQUIRED IMPORTED_TARGET libzip)
+pkg_check_modules(png REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
 # libcsv has neither a pkg-config file nor a find module.
 find_path(LOCKSTEP_CSV_INCLUDE_DIR csv.h REQUIRED)
 find_library(LOCKSTEP_CSV_LIBRARY csv REQUIRED)

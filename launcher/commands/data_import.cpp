@@ -4,14 +4,17 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "base/text.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
+#include "data/import/images.hpp"
 #include "data/import/npy.hpp"
 #include "data/import/npz.hpp"
+#include "data/import/text.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/task_line.hpp"
 
@@ -162,6 +165,51 @@ class DataImportCsv final : public DataImport {
   std::string delimiter_ = ",";
 };
 
+/// `28x28`
+data::ImageSize size_of(const std::string& text) {
+  const auto parts = base::split(text, 'x');
+  data::ImageSize size;
+  const auto read = [](const std::string& part, std::int64_t& length) {
+    const auto* end = part.data() + part.size();
+    const auto [stop, error] = std::from_chars(part.data(), end, length);
+    return error == std::errc() && stop == end;
+  };
+  if (parts.size() != 2 || !read(parts[0], size.height) || !read(parts[1], size.width)) {
+    throw base::ConfigError(
+        fmt::format("size {} cannot be read (it is height x width in pixels); write for example "
+                    "--size 32x32",
+                    base::quote(text)));
+  }
+  return size;
+}
+
+class DataImportImages final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("FOLDER", folder_,
+                   "a folder with a folder of .png and .jpg files for each class")
+        ->required();
+    app.add_option("--size", size_, "resize all to this height and width; else all must have one")
+        ->type_name("HxW");
+    auto* gray = app.add_flag("--gray", gray_, "one channel; else when all images are gray");
+    app.add_flag("--rgb", rgb_, "three channels, where all images are gray too")->excludes(gray);
+    app.add_flag("--skip-bad-files", skip_, "leave damaged images out");
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    data::ImportImagesOptions options;
+    if (!size_.empty()) options.size = size_of(size_);
+    if (gray_) options.color = data::ImageColor::kGray;
+    if (rgb_) options.color = data::ImageColor::kRgb;
+    if (skip_) options.bad_files = data::BadInput::kSkip;
+    return data::import_images(folder_, output, options);
+  }
+
+  std::string folder_;
+  std::string size_;
+  bool gray_ = false;
+  bool rgb_ = false;
+  bool skip_ = false;
+};
+
 class DataImportNpy final : public DataImport {
   void declare_inputs(CLI::App& app) override {
     app.add_option("X", inputs_, "array of the inputs")->required()->type_name("X.npy");
@@ -191,11 +239,56 @@ class DataImportNpz final : public DataImport {
   data::ImportNpzOptions options_;
 };
 
+/// `word` with \\n, \\r, \\t, \\0 and \\\\ as the bytes they mean.
+std::string unescaped(const std::string& word) {
+  std::string text;
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    if (word[i] != '\\') {
+      text += word[i];
+      continue;
+    }
+    switch (++i < word.size() ? word[i] : ' ') {
+      case 'n': text += '\n'; break;
+      case 'r': text += '\r'; break;
+      case 't': text += '\t'; break;
+      case '0': text += '\0'; break;
+      case '\\': text += '\\'; break;
+      default:
+        throw base::ConfigError(
+            fmt::format("separator {} has a backslash before nothing that it can mean; write "
+                        "\\n, \\r, \\t, \\0 or \\\\",
+                        base::quote(word)));
+    }
+  }
+  return text;
+}
+
+class DataImportText final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("FILE", files_, "text files, one after the other")->required();
+    app.add_option("--separator", separator_, "bytes between two files; \\n, \\t and \\0 are known")
+        ->type_name("TEXT");
+    app.add_flag("--bytes", bytes_, "take bytes as they are; else they must be UTF-8");
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_text(
+        files_, output,
+        {.separator = unescaped(separator_),
+         .encoding = bytes_ ? data::TextEncoding::kAny : data::TextEncoding::kUtf8});
+  }
+
+  std::vector<std::string> files_;
+  std::string separator_ = "\\n";
+  bool bytes_ = false;
+};
+
 }  // namespace
 
 std::unique_ptr<Command> make_data_import_idx() { return std::make_unique<DataImportIdx>(); }
 std::unique_ptr<Command> make_data_import_csv() { return std::make_unique<DataImportCsv>(); }
+std::unique_ptr<Command> make_data_import_images() { return std::make_unique<DataImportImages>(); }
 std::unique_ptr<Command> make_data_import_npy() { return std::make_unique<DataImportNpy>(); }
 std::unique_ptr<Command> make_data_import_npz() { return std::make_unique<DataImportNpz>(); }
+std::unique_ptr<Command> make_data_import_text() { return std::make_unique<DataImportText>(); }
 
 }  // namespace lockstep::launcher

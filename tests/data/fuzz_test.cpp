@@ -15,12 +15,14 @@
 #include "data/dataset_file.hpp"
 #include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
+#include "data/import/images.hpp"
 #include "data/import/npy.hpp"
 #include "data/import/npz.hpp"
 #include "data/inspect.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
 #include "idx_files.hpp"
+#include "image_files.hpp"
 #include "npy_files.hpp"
 #include "odd_files.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -179,6 +181,38 @@ TEST(Fuzz, DamagedNpzFilesEndInAnErrorOrInAFile) {
 
   EXPECT_GT(outcome.errors, rounds() / 3);
   EXPECT_GT(outcome.values, rounds() / 50);
+}
+
+TEST(Fuzz, DamagedImagesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto output = directory.file("out.h5");
+  std::filesystem::create_directories(directory.file("f/a"));
+  std::vector<std::uint8_t> pixels;
+  for (int i = 0; i < 8 * 8 * 3; ++i) pixels.push_back(static_cast<std::uint8_t>(i * i));
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    // The decoder goes by the file's contents.
+    tests::write_file(directory.file("f/a/1.png"),
+                      mutated(round % 2 == 0 ? tests::png_bytes(8, 8, 3, pixels)
+                                             : tests::jpeg_bytes(8, 8, 3, pixels),
+                              random));
+    std::filesystem::remove(output);
+    ImportImagesOptions options;
+    if (round % 3 == 0) options.size = ImageSize{3, 5};
+    try {
+      import_images(directory.file("f"), {.path = output}, options);
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), 1) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 20);
 }
 
 /// Reads all there is to read.

@@ -40,10 +40,27 @@ TEST_F(CommandLine, ListsOnlyCommandsThatExist) {
   for (const char* later : {"sweep", "submit", "drill", "pipeline", "replay"}) {
     EXPECT_THAT(help, Not(HasSubstr(later)));
   }
-  for (const char* name :
-       {"train", "plan", "resume", "evaluate", "predict", "data import csv", "data import idx",
-        "data import npy", "data import npz", "data inspect", "data synth", "runs", "show",
-        "verify", "config show", "explain", "env", "doctor", "version"}) {
+  for (const char* name : {"train",
+                           "plan",
+                           "resume",
+                           "evaluate",
+                           "predict",
+                           "data import csv",
+                           "data import idx",
+                           "data import images",
+                           "data import npy",
+                           "data import npz",
+                           "data import text",
+                           "data inspect",
+                           "data synth",
+                           "runs",
+                           "show",
+                           "verify",
+                           "config show",
+                           "explain",
+                           "env",
+                           "doctor",
+                           "version"}) {
     EXPECT_THAT(help, HasSubstr(std::string("\n  ") + name)) << name;
   }
 }

@@ -22,7 +22,7 @@ TEST_F(DataImport, WithoutAFormatListsThem) {
   const auto answer = lockstep_.run({"data", "import"});
 
   EXPECT_EQ(answer.exit_code, 0);
-  for (const char* format : {"csv", "idx", "npy", "npz"}) {
+  for (const char* format : {"csv", "idx", "images", "npy", "npz", "text"}) {
     EXPECT_THAT(answer.output, HasSubstr(std::string("\n  data import ") + format)) << format;
   }
 }
@@ -95,6 +95,29 @@ TEST_F(DataImport, RefusesWordsThatMeanNothing) {
     std::vector<std::string> all{"data", "import", "csv", "in.csv", "--output", "f.h5"};
     all.insert(all.end(), words.begin(), words.end());
     EXPECT_EQ(lockstep_.run(all).exit_code, 2) << words[0];
+  }
+}
+
+TEST_F(DataImport, UnderstandsEscapesInASeparator) {
+  lockstep_.write("a.txt", "a");
+  lockstep_.write("b.txt", "b");
+
+  const auto answer = lockstep_.run(
+      {"data", "import", "text", "a.txt", "b.txt", "--separator", "\\n\\\\", "--output", "f.h5"});
+
+  EXPECT_EQ(answer.errors, "wrote f.h5: 4 rows, 4 B: tokens u8 [4]\n");
+  EXPECT_EQ(
+      lockstep_.run({"data", "import", "text", "a.txt", "--separator", "\\x", "--output", "f"})
+          .exit_code,
+      2);
+}
+
+TEST_F(DataImport, RefusesASizeItCannotRead) {
+  for (const char* size : {"32", "32x", "x32", "32x32x3", "0x5"}) {
+    EXPECT_EQ(lockstep_.run({"data", "import", "images", ".", "--size", size, "--output", "f.h5"})
+                  .exit_code,
+              2)
+        << size;
   }
 }
 
