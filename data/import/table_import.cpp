@@ -290,7 +290,8 @@ std::optional<std::string> number_problem(const Cell& cell, const TableColumn& c
       return std::nullopt;
     case Cell::Kind::kList:
       if (static_cast<std::int64_t>(cell.list.size()) != column.width) {
-        return "has " + std::to_string(cell.list.size()) + " numbers, not " +
+        return "has " + std::to_string(cell.list.size()) +
+               (cell.list.size() == 1 ? " number, not " : " numbers, not ") +
                std::to_string(column.width);
       }
       for (const float value : cell.list) {

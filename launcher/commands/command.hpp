@@ -62,6 +62,7 @@ std::unique_ptr<Command> make_data_import_idx();
 std::unique_ptr<Command> make_data_import_images();
 std::unique_ptr<Command> make_data_import_npy();
 std::unique_ptr<Command> make_data_import_npz();
+std::unique_ptr<Command> make_data_import_parquet();
 std::unique_ptr<Command> make_data_import_text();
 std::unique_ptr<Command> make_data_inspect();
 std::unique_ptr<Command> make_data_synth();

@@ -28,6 +28,8 @@ constexpr std::array kTable{
                  "make a dataset of NumPy arrays", make_data_import_npy},
     CommandEntry{"data import npz", kData, "F.npz --output F.h5",
                  "make a dataset of a NumPy archive", make_data_import_npz},
+    CommandEntry{"data import parquet", kData, "FILE --output F.h5",
+                 "make a dataset of a Parquet file", make_data_import_parquet},
     CommandEntry{"data import text", kData, "FILE ... --output F.h5",
                  "make tokens of text files, one a byte", make_data_import_text},
     CommandEntry{"data inspect", kData, "F.h5", "say what is in a dataset", make_data_inspect},

@@ -14,6 +14,7 @@
 #include "data/import/images.hpp"
 #include "data/import/npy.hpp"
 #include "data/import/npz.hpp"
+#include "data/import/parquet.hpp"
 #include "data/import/text.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/task_line.hpp"
@@ -263,6 +264,19 @@ std::string unescaped(const std::string& word) {
   return text;
 }
 
+class DataImportParquet final : public DataImport {
+  void declare_inputs(CLI::App& app) override {
+    app.add_option("FILE", path_, "Parquet file")->required();
+    table_.declare(app);
+  }
+  data::ImportResult import(const data::ImportOutput& output) override {
+    return data::import_parquet(path_, output, table_.options());
+  }
+
+  std::string path_;
+  TableWords table_;
+};
+
 class DataImportText final : public DataImport {
   void declare_inputs(CLI::App& app) override {
     app.add_option("FILE", files_, "text files, one after the other")->required();
@@ -289,6 +303,9 @@ std::unique_ptr<Command> make_data_import_csv() { return std::make_unique<DataIm
 std::unique_ptr<Command> make_data_import_images() { return std::make_unique<DataImportImages>(); }
 std::unique_ptr<Command> make_data_import_npy() { return std::make_unique<DataImportNpy>(); }
 std::unique_ptr<Command> make_data_import_npz() { return std::make_unique<DataImportNpz>(); }
+std::unique_ptr<Command> make_data_import_parquet() {
+  return std::make_unique<DataImportParquet>();
+}
 std::unique_ptr<Command> make_data_import_text() { return std::make_unique<DataImportText>(); }
 
 }  // namespace lockstep::launcher

@@ -50,6 +50,7 @@ TEST_F(CommandLine, ListsOnlyCommandsThatExist) {
                            "data import images",
                            "data import npy",
                            "data import npz",
+                           "data import parquet",
                            "data import text",
                            "data inspect",
                            "data synth",

@@ -22,7 +22,7 @@ TEST_F(DataImport, WithoutAFormatListsThem) {
   const auto answer = lockstep_.run({"data", "import"});
 
   EXPECT_EQ(answer.exit_code, 0);
-  for (const char* format : {"csv", "idx", "images", "npy", "npz", "text"}) {
+  for (const char* format : {"csv", "idx", "images", "npy", "npz", "parquet", "text"}) {
     EXPECT_THAT(answer.output, HasSubstr(std::string("\n  data import ") + format)) << format;
   }
 }
