@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly TORCH_REQUIREMENT="torch==2.11.0"
+readonly ARROW_REQUIREMENT="pyarrow==26.0.1"
 readonly PYTHON=/usr/bin/python3
 readonly VENV=.deps/venv
 readonly LOGS=.deps/log
@@ -18,6 +19,7 @@ readonly PACKAGES=(
   ca-certificates git g++ cmake ninja-build ccache mold pkg-config
   libhdf5-dev libfyaml-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libssl-dev
   zlib1g-dev libdeflate-dev libzstd-dev liblz4-dev libblosc-dev
+  libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev
   libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
   hdf5-plugin-lzf liblzf1 hdf5-filter-plugin hdf5-filter-plugin-blosc-serial
@@ -164,16 +166,16 @@ fetch_venv() {
   rm -rf "$VENV"
   "$PYTHON" -m venv "$VENV"
   "$VENV/bin/python" -m pip install --no-input --progress-bar off --retries 5 --timeout 60 \
-    "$TORCH_REQUIREMENT" numpy safetensors
+    "$TORCH_REQUIREMENT" "$ARROW_REQUIREMENT" numpy safetensors
   "$VENV/bin/python" -m pip check
 }
 export -f fetch_venv
-export VENV PYTHON TORCH_REQUIREMENT
+export VENV PYTHON TORCH_REQUIREMENT ARROW_REQUIREMENT
 
 fetch_torch() {
   local stamp=$VENV/complete wanted
   # Only a finished download has the stamp: anything else is fetched anew (pip keeps whole files).
-  wanted="$TORCH_REQUIREMENT numpy safetensors"
+  wanted="$TORCH_REQUIREMENT $ARROW_REQUIREMENT numpy safetensors"
   [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
   step torch "fetching $TORCH_REQUIREMENT from PyPI (about 3 GB)" \
     timeout "$PIP_DEADLINE" bash -euc fetch_venv
@@ -210,7 +212,8 @@ build() {
   fi
 
   # Ninja configures again when a CMakeLists.txt changes; this is for what it cannot see.
-  settings="in $PWD with torch '$torch', mpicc '$(command -v mpicc || true)'"
+  settings="in $PWD with torch '$torch', arrow '$(echo "$VENV"/lib/python3*/site-packages/pyarrow)',\
+ mpicc '$(command -v mpicc || true)'"
   if [ ! -f build/build.ninja ] || [ "$(cat build/configured 2>/dev/null)" != "$settings" ]; then
     step configure "configuring build/" cmake --preset release --fresh \
       -DLOCKSTEP_TORCH_ROOT="$torch" -DLOCKSTEP_BUILD_TRAINER=ON -DLOCKSTEP_BUILD_TESTS=ON

@@ -5,6 +5,8 @@ find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
 add_library(lockstep_cli11 INTERFACE)
 target_include_directories(lockstep_cli11 SYSTEM INTERFACE ${CLI11_INCLUDE_DIR})
 
+include(Arrow)
+
 if(LOCKSTEP_BUILD_TRAINER)
   include(LibTorch)
 endif()

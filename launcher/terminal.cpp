@@ -278,6 +278,15 @@ std::string format_progress(const Style& style, const Progress& progress) {
   return text;
 }
 
+std::string format_task(const Style& style, std::string_view phase, std::uint64_t done,
+                        std::uint64_t total, std::chrono::nanoseconds remaining) {
+  const double share =
+      total == 0 ? 0.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+  const auto percent = share < 1 ? std::min(std::lround(share * 100), 99L) : 100L;
+  return fmt::format("{}  {}% |{}|{}", phase, percent, progress_bar(style.unicode, share),
+                     remaining.count() >= 0 ? "  eta " + format_clock(remaining) : "");
+}
+
 std::string progress_bytes(const Style& style, std::string_view line) {
   if (!style.terminal) return std::string(line) + "\n";
   const auto width = static_cast<std::size_t>(std::max(style.columns - 1, 1));

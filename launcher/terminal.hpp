@@ -89,6 +89,10 @@ struct Progress {
 /// where the line is not redrawn.
 std::string format_progress(const Style& style, const Progress& progress);
 
+/// `writing rows  41% |████▏     |  eta 0:41`, without `eta` when `remaining` is negative.
+std::string format_task(const Style& style, std::string_view phase, std::uint64_t done,
+                        std::uint64_t total, std::chrono::nanoseconds remaining);
+
 /// The bytes that show `line`: redrawn in place on a terminal, else a line of its own.
 std::string progress_bytes(const Style& style, std::string_view line);
 

@@ -1,67 +1,63 @@
 #include "data/import/idx.hpp"
 
 #include <algorithm>
+#include <array>
+#include <type_traits>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "data/elements.hpp"
 #include "data/import/idx_stream.hpp"
+#include "data/import/import_writer.hpp"
 
 namespace lockstep::data {
 namespace {
 
 using detail::IdxStream;
+using detail::ImportWriter;
+using detail::to_i64;
+using detail::with_elements;
 
-constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
+constexpr std::int64_t kLabelsAtOnce = std::int64_t{1} << 16;
 
-/// Calls `use(begin, count, bytes)` for blocks of rows until the file is done.
-template <class Use>
-void for_each_block(IdxStream& stream, const Use& use) {
-  const auto rows = stream.shape()[0];
-  const auto block_rows =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockBytes / stream.row_bytes()));
-  std::vector<std::byte> block;
-  for (std::int64_t begin = 0; begin < rows; begin += block_rows) {
-    const auto count = std::min(block_rows, rows - begin);
-    block.resize(static_cast<std::size_t>(count) * stream.row_bytes());
-    stream.read(block);
-    use(begin, count, std::span<const std::byte>(block));
+void copy_column(IdxStream& stream, const std::string& name, ImportWriter& writer) {
+  auto& column = writer.add_column(name, stream.dtype(), stream.shape(), ByteOrder::kBigEndian);
+  while (column.filled() < column.rows()) {
+    stream.read(column.next_rows(column.rows()));
+    writer.progress("writing " + name, static_cast<std::uint64_t>(column.filled()),
+                    static_cast<std::uint64_t>(column.rows()));
   }
   stream.expect_end();
 }
 
-void copy_column(IdxStream& stream, const std::string& name, DatasetWriter& writer,
-                 const ColumnLayout& layout) {
-  writer.add_column(name, stream.dtype(), stream.shape(), layout);
-  for_each_block(stream, [&](std::int64_t begin, std::int64_t count, auto bytes) {
-    writer.write_rows(name, begin, count, bytes, ByteOrder::kBigEndian);
-  });
-}
-
-void widen_labels(IdxStream& stream, DatasetWriter& writer, const ColumnLayout& layout) {
+void widen_labels(IdxStream& stream, ImportWriter& writer) {
   if (size_of(stream.dtype()) != 1) {
     throw base::DataError("labels in " + base::quote(stream.path()) + " are " +
                           std::string(name_of(stream.dtype())) +
                           " (only labels of one byte are widened to i64); import them as stored");
   }
-  writer.add_column("y", DType::kI64, stream.shape(), layout);
-  std::vector<std::int64_t> labels;
-  for_each_block(stream, [&](std::int64_t begin, std::int64_t count, auto bytes) {
-    labels.resize(bytes.size());
-    detail::with_elements(stream.dtype(), bytes, [&]<class T>(std::span<const T> elements) {
+  auto& column = writer.add_column("y", DType::kI64, stream.shape());
+  std::vector<std::byte> block(kLabelsAtOnce);
+  while (column.filled() < column.rows()) {
+    const auto bytes = column.next_rows(kLabelsAtOnce);
+    const auto labels = std::span(reinterpret_cast<std::int64_t*>(bytes.data()),
+                                  bytes.size() / sizeof(std::int64_t));
+    const auto stored = std::span(block).first(labels.size());
+    stream.read(stored);
+    with_elements(stream.dtype(), stored, [&]<class T>(std::span<const T> elements) {
       if constexpr (std::is_integral_v<T>) {
-        std::transform(elements.begin(), elements.end(), labels.begin(), detail::to_i64<T>);
+        std::transform(elements.begin(), elements.end(), labels.begin(), to_i64<T>);
       }
     });
-    writer.write_rows("y", begin, count, std::as_bytes(std::span(labels)));
-  });
+  }
+  stream.expect_end();
 }
 
 }  // namespace
 
-ImportIdxResult import_idx(const std::string& images, const std::string& labels,
-                           const std::string& output, const ImportIdxOptions& options) {
+ImportResult import_idx(const std::string& images, const std::string& labels,
+                        const ImportOutput& output, const ImportIdxOptions& options) {
   IdxStream image_stream(images);
   IdxStream label_stream(labels);
   if (image_stream.shape().size() < 2) {
@@ -82,19 +78,14 @@ ImportIdxResult import_idx(const std::string& images, const std::string& labels,
                           "files of one set");
   }
 
-  DatasetWriter writer(output);
-  copy_column(image_stream, "x", writer, options.layout);
+  ImportWriter writer(output, "idx", std::array{images, labels});
+  copy_column(image_stream, "x", writer);
   if (options.labels == LabelType::kI64) {
-    widen_labels(label_stream, writer, options.layout);
+    widen_labels(label_stream, writer);
   } else {
-    copy_column(label_stream, "y", writer, options.layout);
+    copy_column(label_stream, "y", writer);
   }
-  writer.commit();
-  const auto rows = image_stream.shape()[0];
-  const auto label_bytes =
-      options.labels == LabelType::kI64 ? sizeof(std::int64_t) : label_stream.row_bytes();
-  return {.rows = rows,
-          .bytes = static_cast<std::uint64_t>(rows) * (image_stream.row_bytes() + label_bytes)};
+  return writer.commit();
 }
 
 }  // namespace lockstep::data

@@ -3,10 +3,9 @@
 // C. J. C. Burges: "The MNIST database of handwritten digits", section "File formats"), plain or
 // gzip. Local; any thread.
 
-#include <cstdint>
 #include <string>
 
-#include "data/dataset_writer.hpp"
+#include "data/import/import.hpp"
 
 namespace lockstep::data {
 
@@ -14,18 +13,12 @@ enum class LabelType { kAsStored, kI64 };
 
 struct ImportIdxOptions {
   LabelType labels = LabelType::kAsStored;
-  ColumnLayout layout{};
 };
 
-struct ImportIdxResult {
-  std::int64_t rows = 0;
-  std::uint64_t bytes = 0;  ///< of elements written
-};
-
-/// Writes `images` as dataset `x` [rows, ...] and `labels` as dataset `y` [rows] into a new file
-/// `output`, in bounded memory; an existing file is replaced only by a complete one. Throws
-/// DataError with a byte offset when an IDX file is damaged or the two do not belong together.
-ImportIdxResult import_idx(const std::string& images, const std::string& labels,
-                           const std::string& output, const ImportIdxOptions& options = {});
+/// Writes `images` as dataset `x` [rows, ...] and `labels` as dataset `y` [rows] in bounded memory.
+/// Throws DataError with a byte offset when an IDX file is damaged or the two do not belong
+/// together.
+ImportResult import_idx(const std::string& images, const std::string& labels,
+                        const ImportOutput& output, const ImportIdxOptions& options = {});
 
 }  // namespace lockstep::data

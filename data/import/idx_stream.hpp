@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/dtype.hpp"
+#include "data/import/gzip_reader.hpp"
 
 namespace lockstep::data::detail {
 
@@ -17,11 +17,8 @@ class IdxStream {
  public:
   /// Opens the file and reads its header. Throws DataError with the byte offset of what is wrong.
   explicit IdxStream(const std::string& path);
-  ~IdxStream();
-  IdxStream(const IdxStream&) = delete;
-  IdxStream& operator=(const IdxStream&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_.path(); }
   DType dtype() const { return dtype_; }
   /// [rows, ...], all at least 1.
   const std::vector<std::int64_t>& shape() const { return shape_; }
@@ -35,13 +32,8 @@ class IdxStream {
  private:
   void read_header();
   void check_claims() const;
-  std::size_t read_some(std::span<std::byte> bytes);
-  [[noreturn]] void refuse(const std::string& problem, const std::string& advice) const;
 
-  struct Gzip;
-  std::string path_;
-  std::unique_ptr<Gzip> gzip_;
-  std::uint64_t offset_ = 0;  ///< in the unpacked bytes
+  GzipReader file_;
   DType dtype_ = DType::kU8;
   std::vector<std::int64_t> shape_;
   std::size_t row_bytes_ = 0;

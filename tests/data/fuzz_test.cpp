@@ -13,13 +13,19 @@
 
 #include "base/error.hpp"
 #include "data/dataset_file.hpp"
+#include "data/import/csv.hpp"
 #include "data/import/idx.hpp"
+#include "data/import/images.hpp"
+#include "data/import/npy.hpp"
+#include "data/import/npz.hpp"
 #include "data/inspect.hpp"
 #include "data/source.hpp"
 #include "data/statistics.hpp"
 #include "data/synth.hpp"
 #include "data/verify.hpp"
 #include "idx_files.hpp"
+#include "image_files.hpp"
+#include "npy_files.hpp"
 #include "odd_files.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -79,7 +85,7 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
     tests::write_file(labels, round % 3 == 0 ? mutated(plain_labels, random) : plain_labels);
     std::filesystem::remove(output);
     try {
-      import_idx(images, labels, output);
+      import_idx(images, labels, {.path = output});
       ++outcome.values;
       ASSERT_EQ(DatasetFile(output).rows(), 4) << "round " << round;
     } catch (const base::DataError&) {
@@ -90,6 +96,125 @@ TEST(Fuzz, DamagedIdxFilesEndInAnErrorOrInAFile) {
 
   EXPECT_GT(outcome.errors, rounds() / 3);
   EXPECT_GT(outcome.values, rounds() / 50);
+}
+
+TEST(Fuzz, DamagedCsvFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("in.csv");
+  const auto output = directory.file("out.h5");
+  const std::string text = "a,\"b\",class\n1,2.5,red\n-3,4e1,\"gr,een\"\n+5,.5,blue\n7,8,red\n";
+  const auto plain =
+      Bytes(std::as_bytes(std::span(text)).begin(), std::as_bytes(std::span(text)).end());
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    tests::write_file(input, mutated(round % 3 == 0 ? tests::gzipped(plain) : plain, random));
+    std::filesystem::remove(output);
+    ImportCsvOptions options;
+    if (round % 2 == 0) options.table.bad_rows = BadInput::kSkip;
+    if (round % 5 == 0) options.table.text_features = TextFeatures::kEncode;
+    try {
+      const auto result = import_csv(input, {.path = output}, options);
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), result.rows) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 10);
+  EXPECT_GT(outcome.values, rounds() / 10);
+}
+
+TEST(Fuzz, DamagedNpyFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("x.npy");
+  const auto output = directory.file("out.h5");
+  const std::vector<float> elements(24, 1.5f);
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    const std::string order = round % 2 == 0 ? "True" : "False";
+    tests::write_file(input, mutated(tests::npy_bytes("{'descr': '<f4', 'fortran_order': " + order +
+                                                          ", 'shape': (4, 3, 2), }",
+                                                      tests::bytes_of(elements)),
+                                     random));
+    std::filesystem::remove(output);
+    try {
+      const auto result = import_npy(input, "", {.path = output});
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), result.rows) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 10);
+}
+
+TEST(Fuzz, DamagedNpzFilesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto input = directory.file("in.npz");
+  const auto output = directory.file("out.h5");
+  const auto array = tests::npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 6)}",
+                                      tests::bytes_of(std::vector<float>(24, 1.5f)));
+  tests::write_npz(input, {{"x.npy", array}, {"y.npy", array}}, tests::Packing::kDeflated);
+  const auto original = tests::read_file(input);
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    tests::write_file(input, mutated(original, random));
+    std::filesystem::remove(output);
+    try {
+      import_npz(input, {.path = output});
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), 4) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 50);
+}
+
+TEST(Fuzz, DamagedImagesEndInAnErrorOrInAFile) {
+  const tests::TemporaryDirectory directory;
+  const auto output = directory.file("out.h5");
+  std::filesystem::create_directories(directory.file("f/a"));
+  std::vector<std::uint8_t> pixels;
+  for (int i = 0; i < 8 * 8 * 3; ++i) pixels.push_back(static_cast<std::uint8_t>(i * i));
+  Outcome outcome;
+
+  for (int round = 0; round < rounds(); ++round) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(round));
+    // The decoder goes by the file's contents.
+    tests::write_file(directory.file("f/a/1.png"),
+                      mutated(round % 2 == 0 ? tests::png_bytes(8, 8, 3, pixels)
+                                             : tests::jpeg_bytes(8, 8, 3, pixels),
+                              random));
+    std::filesystem::remove(output);
+    ImportImagesOptions options;
+    if (round % 3 == 0) options.size = ImageSize{3, 5};
+    try {
+      import_images(directory.file("f"), {.path = output}, options);
+      ++outcome.values;
+      ASSERT_EQ(DatasetFile(output).rows(), 1) << "round " << round;
+    } catch (const base::DataError&) {
+      ++outcome.errors;
+      ASSERT_FALSE(std::filesystem::exists(output)) << "round " << round;
+    }
+  }
+
+  EXPECT_GT(outcome.errors, rounds() / 3);
+  EXPECT_GT(outcome.values, rounds() / 20);
 }
 
 /// Reads all there is to read.

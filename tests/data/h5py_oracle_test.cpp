@@ -1,5 +1,4 @@
 #include <dlfcn.h>
-#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
@@ -45,7 +44,8 @@ TEST(H5pyOracle, ReadsWhatImportWrote) {
 
   for (const auto labels_as : {LabelType::kAsStored, LabelType::kI64}) {
     for (const auto layout : {ColumnLayout{}, ColumnLayout{.chunk_rows = 2, .deflate = 6}}) {
-      import_idx(images, labels, directory.file("out.h5"), {.labels = labels_as, .layout = layout});
+      import_idx(images, labels, {.path = directory.file("out.h5"), .layout = layout},
+                 {.labels = labels_as});
 
       EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
     }
@@ -59,7 +59,7 @@ TEST(H5pyOracle, ReadsTheRealFashionImages) {
   const auto images = set + "/train-images-idx3-ubyte.gz";
   const auto labels = set + "/train-labels-idx1-ubyte.gz";
 
-  import_idx(images, labels, directory.file("out.h5"));
+  import_idx(images, labels, {.path = directory.file("out.h5")});
 
   EXPECT_EQ(oracle({"check", directory.file("out.h5"), images, labels}), 0);
 }

@@ -37,8 +37,9 @@ class ImportIdx : public ::testing::Test {
     tests::write_file(directory_.file(name), bytes);
   }
 
-  ImportIdxResult import(const ImportIdxOptions& options = {}) {
-    return import_idx(directory_.file("images"), directory_.file("labels"), output(), options);
+  ImportResult import(const ImportIdxOptions& options = {}, const ColumnLayout& layout = {}) {
+    return import_idx(directory_.file("images"), directory_.file("labels"),
+                      {.path = output(), .layout = layout}, options);
   }
 
   std::string refusal() {
@@ -89,7 +90,7 @@ TEST_F(ImportIdx, WidensLabelsWhenAsked) {
 }
 
 TEST_F(ImportIdx, WritesChunksWhenAsked) {
-  import({.layout = {.chunk_rows = 1, .deflate = 1 }});
+  import({}, {.chunk_rows = 1, .deflate = 1});
 
   EXPECT_THAT(DatasetFile(output()).column("x").chunk, ElementsAre(1, 2, 3));
   EXPECT_EQ(column<std::uint8_t>("x").back(), 255);
@@ -184,8 +185,9 @@ TEST_F(ImportIdx, RefusesFilesThatDoNotBelongTogether) {
 }
 
 TEST_F(ImportIdx, NoticesSwappedFiles) {
-  const auto message = message_of<base::DataError>(
-      [this] { import_idx(directory_.file("labels"), directory_.file("images"), output()); });
+  const auto message = message_of<base::DataError>([this] {
+    import_idx(directory_.file("labels"), directory_.file("images"), {.path = output()});
+  });
 
   EXPECT_THAT(message, AllOf(HasSubstr("labels' has one dimension"),
                              HasSubstr("were labels and images swapped?")));
@@ -213,7 +215,8 @@ TEST_F(ImportIdx, RefusesClaimsThatNoMemoryHolds) {
 
 TEST_F(ImportIdx, NamesAFileThatIsMissing) {
   EXPECT_THAT(message_of<base::DataError>([this] {
-                import_idx(directory_.file("nothing"), directory_.file("labels"), output());
+                import_idx(directory_.file("nothing"), directory_.file("labels"),
+                           {.path = output()});
               }),
               HasSubstr("nothing' cannot be opened"));
 }
@@ -234,8 +237,8 @@ TEST_F(ImportIdx, KeepsTheOlderOutputWhenTheImportFails) {
 TEST_F(ImportIdx, ReadsTheRealFashionImages) {
   const std::string set = LOCKSTEP_FASHION_MNIST;
 
-  const auto result =
-      import_idx(set + "/t10k-images-idx3-ubyte.gz", set + "/t10k-labels-idx1-ubyte.gz", output());
+  const auto result = import_idx(set + "/t10k-images-idx3-ubyte.gz",
+                                 set + "/t10k-labels-idx1-ubyte.gz", {.path = output()});
 
   EXPECT_EQ(result.rows, 10'000);
   SourceOptions options;

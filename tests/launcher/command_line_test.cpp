@@ -40,11 +40,33 @@ TEST_F(CommandLine, ListsOnlyCommandsThatExist) {
   for (const char* later : {"sweep", "submit", "drill", "pipeline", "replay"}) {
     EXPECT_THAT(help, Not(HasSubstr(later)));
   }
-  for (const char* name :
-       {"train",        "plan",       "resume",    "evaluate",   "predict",     "data import idx",
-        "data inspect", "data stats", "data diff", "data split", "data repack", "data verify",
-        "data synth",   "runs",       "show",      "verify",     "config show", "explain",
-        "env",          "doctor",     "version"}) {
+  for (const char* name : {"train",
+                           "plan",
+                           "resume",
+                           "evaluate",
+                           "predict",
+                           "data import idx",
+                           "data inspect",
+                           "data stats",
+                           "data diff",
+                           "data split",
+                           "data repack",
+                           "data verify",
+                           "data synth",
+                           "runs",
+                           "show",
+                           "verify",
+                           "config show",
+                           "explain",
+                           "env",
+                           "doctor",
+                           "version",
+                           "data import csv",
+                           "data import images",
+                           "data import npy",
+                           "data import npz",
+                           "data import parquet",
+                           "data import text"}) {
     EXPECT_THAT(help, HasSubstr(std::string("\n  ") + name)) << name;
   }
 }
