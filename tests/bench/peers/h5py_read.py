@@ -221,14 +221,14 @@ WAYS = {
 
 def checksum_of(batches):
     """Of all bits and the order of the samples, modulo 2^64."""
-    total, position = np.uint64(0), 0
+    total, position = 0, 0
     for inputs, labels in batches:
         bits = np.ascontiguousarray(inputs).reshape(len(inputs), -1).view(np.uint32)
         rows = bits.sum(axis=1, dtype=np.uint64) + labels.astype(np.uint64)
         places = np.arange(position + 1, position + len(inputs) + 1, dtype=np.uint64)
-        total += (rows * places).sum(dtype=np.uint64)
+        total += int((rows * places).sum(dtype=np.uint64))
         position += len(inputs)
-    return int(total)
+    return total % (1 << 64)
 
 
 def read(options):
