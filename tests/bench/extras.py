@@ -15,15 +15,7 @@ MPI_ALGORITHMS = range(0, 7)
 GLOO = pathlib.Path(__file__).resolve().parent / "peers/gloo_sum.py"
 
 
-def measure(part, bench, folder):
-    return {"sums": measure_sums, "memory": measure_memory}[part](bench, folder)
-
-
-def render(part, result):
-    return {"sums": render_sums, "memory": render_memory}[part](result)
-
-
-def measure_sums(bench, folder):
+def measure_sums(bench, folder, _):
     """Seconds by size of Lockstep's way, MPI_Allreduce (the best of its algorithms), and gloo."""
     best = {"lockstep": {}, "mpi": {}, "gloo": {}}
 
@@ -66,7 +58,7 @@ def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def render_sums(result):
+def render_sums(result, _):
     lines = ["## Sums over 2 ranks of a node", "",
              "f32, every rank gets the sum. Lockstep: each rank's array lies in node memory, as a "
              "step's gradients do; MPI_Allreduce and gloo in place, MPI with the best of its tuned "
@@ -116,7 +108,7 @@ def peak_memory(command, variables, folder, is_worker, ranks):
     return most
 
 
-def measure_memory(bench, folder):
+def measure_memory(bench, folder, _):
     """What one more rank costs: three ranks against two, the small mlp."""
     contest = bench.Contest("mlp", folder, False)
 
@@ -145,7 +137,7 @@ def measure_memory(bench, folder):
     return result
 
 
-def render_memory(result):
+def render_memory(result, _):
     ours, theirs = result["lockstep"], result["ddp"]
     return ["## Memory of one more rank", "",
             f"MLP 784-512-512-10, three ranks against two, shared pages counted once: Lockstep "

@@ -1,7 +1,8 @@
 """Lockstep against its peers, in one run: the same data, models, sizes, threads and core binding,
 interleaved A B B A, each run in a new process. See README.md beside this file for the rules.
 
-    ./bootstrap.sh bench [--quick] [--models tiny,mlp,wide,cnn,gpt,resnet18] [--parts steps,sums,memory]
+    ./bootstrap.sh bench [--quick] [--parts steps,sums,memory,data]
+                         [--models tiny,mlp,wide,cnn,gpt,resnet18] [--contests exact-1k,...]
 
 Writes RESULTS.md and RESULTS.json beside this file (with --quick: prints only)."""
 
@@ -20,12 +21,15 @@ import time
 
 import numpy as np
 
+import data_path
 import extras
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-LOCKSTEP = ROOT / "build/bin/lockstep"
-WORKER = ROOT / "build/bin/lockstep-worker"
+BIN = pathlib.Path(os.environ.get("LOCKSTEP_BIN", ROOT / "build/bin"))
+LOCKSTEP = BIN / "lockstep"
+WORKER = BIN / "lockstep-worker"
+DATA_BENCH = BIN / "lockstep_data_bench"
 PEER = HERE / "peers/ddp_train.py"
 RANKS = 2
 DEADLINE_SECONDS = 300
@@ -155,7 +159,7 @@ class Contest:
         code = ("import h5py, numpy, sys\n"
                 "for name, column in h5py.File(sys.argv[1]).items():\n"
                 "    numpy.save(name + '.npy', column[...])\n")
-        run(["/usr/bin/python3", "-c", code, file], 1, {}, self.folder)
+        run([sys.executable, "-c", code, file], 1, {}, self.folder)
 
     def write_config(self, global_batch, micro_batches, reduction):
         self.runs += 1
@@ -250,11 +254,23 @@ def interval_of_median(values, random):
     return float(np.percentile(medians, 5)), float(np.percentile(medians, 95))
 
 
-def compare(results, first, second, random):
-    """Ratios of step times, second / first: above one, `first` is faster."""
-    pairs = [b["step_ms"] / a["step_ms"] for a, b in zip(results[first], results[second])]
+def interleave(contenders, rounds, quiet_wait, go):
+    """What `go(contender, round)` found in each run, and how many runs began on a busy machine."""
+    results = {key: [] for key in contenders}
+    loud = 0
+    for number in range(rounds):
+        # A B C C B A: whatever drifts with time hits each contender alike.
+        for key in [*contenders, *reversed(contenders)]:
+            loud += not wait_for_quiet(quiet_wait)
+            results[key].append(go(key, number))
+    return results, loud
+
+
+def compare(results, first, second, random, time_key="step_ms"):
+    """Ratios of times, second / first: above one, `first` is faster."""
+    pairs = [b[time_key] / a[time_key] for a, b in zip(results[first], results[second])]
     low, high = interval_of_median(pairs, random)
-    control = [later["step_ms"] / earlier["step_ms"]
+    control = [later[time_key] / earlier[time_key]
                for name in (first, second)
                for earlier, later in zip(results[name][0::2], results[name][1::2])]
     control_low, control_high = interval_of_median(control, random)
@@ -273,17 +289,15 @@ def contenders_of(name, quick):
 def measure_steps(name, rounds, options, folder):
     contest = Contest(name, folder, options.quick)
     contenders = contenders_of(name, options.quick)
-    results = {key: [] for key in contenders}
-    loud = 0
-    for number in range(rounds):
-        # A B C C B A: whatever drifts with time hits each contender alike.
-        for key in [*contenders, *reversed(contenders)]:
-            loud += not wait_for_quiet(options.quiet_wait)
-            result = contest.go(key)
-            results[key].append(result)
-            print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.3g} ms a step "
-                  f"(mean {result['mean_ms']:.3g}), "
-                  f"first after {result['first_step_seconds']:.2f} s", flush=True)
+
+    def go(key, number):
+        result = contest.go(key)
+        print(f"  {name} round {number + 1}/{rounds} {key}: {result['step_ms']:.3g} ms a step "
+              f"(mean {result['mean_ms']:.3g}), "
+              f"first after {result['first_step_seconds']:.2f} s", flush=True)
+        return result
+
+    results, loud = interleave(contenders, rounds, options.quiet_wait, go)
     random = np.random.default_rng(1)
     own = [(label, compare(results, second, first, random))
            for label, first, second in OWN_RATIOS if {first, second} <= results.keys()]
@@ -320,11 +334,15 @@ def describe_machine():
     cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").open()
                 if line.startswith("model name")), "unknown")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    import torch
+    try:
+        import torch
+        torch_version = torch.__version__
+    except ImportError:  # the quick look at the data path does without
+        torch_version = "none"
     return {
         "cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(memory, 1),
         "kernel": platform.release(), "date": datetime.date.today().isoformat(),
-        "lockstep": first_line(str(LOCKSTEP), "version"), "torch": torch.__version__,
+        "lockstep": first_line(str(LOCKSTEP), "version"), "torch": torch_version,
         "mpi": first_line("mpirun", "--version"), "python": platform.python_version(),
     }
 
@@ -384,9 +402,9 @@ def render(report):
         lines += ["", "**A quick look, not a measurement: too few pairs.**"]
     for model in report["models"]:
         lines += ["", *render_model(model)]
-    for part in ("sums", "memory"):
+    for part, render_part in RENDER.items():
         if part in report:
-            lines += ["", *extras.render(part, report[part])]
+            lines += ["", *render_part(report[part], cell)]
     return "\n".join(lines) + "\n"
 
 
@@ -407,8 +425,9 @@ def keep_older(report, path):
     if older["machine"]["cpu"] != report["machine"]["cpu"] or older["quick"] or report["quick"]:
         return report
     measured = {model["model"]: model for model in [*older["models"], *report["models"]]}
-    parts = {part: found[part] for found in (older, report) for part in ("sums", "memory")
-             if part in found}
+    parts = {part: found[part] for found in (older, report) for part in MEASURE if part in found}
+    if "data" in older and "data" in report:
+        parts["data"] = data_path.keep_older(older["data"], report["data"])
     return {**report, **parts, "models": [measured[name] for name in MODELS if name in measured]}
 
 
@@ -421,12 +440,20 @@ def save(report, output):
     pathlib.Path(output + ".json").write_text(json.dumps(whole, indent=1) + "\n")
 
 
+MEASURE = {"sums": extras.measure_sums, "memory": extras.measure_memory,
+           "data": data_path.measure}
+RENDER = {"sums": extras.render_sums, "memory": extras.render_memory, "data": data_path.render}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round, DDP alone, fewer steps")
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--parts", default=None, help="of steps, sums, memory (quick: steps alone)")
+    parser.add_argument("--contests", default=",".join(data_path.ENTRIES),
+                        help="of the part data (default: all)")
+    parser.add_argument("--parts", default=None,
+                        help=f"of steps, {', '.join(MEASURE)} (quick: steps alone)")
     parser.add_argument("--rounds", type=int, default=None, help="two pairs each (default 4)")
     parser.add_argument("--quiet-wait", type=float, default=60, metavar="SECONDS",
                         help="how long a run waits for the machine to become quiet (default 60)")
@@ -434,10 +461,12 @@ def main():
     options = parser.parse_args()
 
     models = names(options.models, MODELS)
-    parts = names(options.parts or ("steps" if options.quick else "steps,sums,memory"),
-                  ["steps", "sums", "memory"])
+    known = ["steps", *MEASURE]
+    parts = names(options.parts or ("steps" if options.quick else ",".join(known)), known)
     rounds = options.rounds or (1 if options.quick else 4)
-    for binary in (LOCKSTEP, WORKER):
+    binaries = [LOCKSTEP, *([WORKER] if parts != ["data"] else []),
+                *([DATA_BENCH] if "data" in parts else [])]
+    for binary in binaries:
         if not binary.exists():
             sys.exit(f"'{binary}' is not built; run './bootstrap.sh build'")
 
@@ -452,7 +481,7 @@ def main():
     for part in parts:
         if part != "steps":
             with tempfile.TemporaryDirectory(prefix="lockstep-bench-") as folder:
-                report[part] = extras.measure(part, sys.modules[__name__], pathlib.Path(folder))
+                report[part] = MEASURE[part](sys.modules[__name__], pathlib.Path(folder), options)
             save(report, output)
     print("\n" + render(report))
 
