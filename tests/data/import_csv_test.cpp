@@ -82,7 +82,7 @@ TEST_F(ImportCsv, MakesAFileThatTrainingReads) {
   import();
 
   SourceOptions options;
-  options.path = output();
+  options.paths = {output()};
   EXPECT_EQ(SampleSource(options).info().classes, 2);
 }
 

@@ -79,7 +79,7 @@ TEST_F(ImportImages, MakesAFileThatTrainingReads) {
   import();
 
   SourceOptions options;
-  options.path = output();
+  options.paths = {output()};
   EXPECT_EQ(SampleSource(options).info().classes, 2);
 }
 

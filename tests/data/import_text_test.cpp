@@ -59,7 +59,7 @@ TEST_F(ImportText, MakesAFileThatTrainingReads) {
   import({"to be or not to be"});
 
   SourceOptions options;
-  options.path = output();
+  options.paths = {output()};
   options.context = 4;
   EXPECT_EQ(SampleSource(options).info().kind, TaskKind::kTokens);
 }
