@@ -22,9 +22,9 @@ std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
 
 std::string fingerprint_of(const SourceOptions& options) {
   const FingerprintOptions how{.cache_directory = options.cache_directory};
-  if (options.paths.size() == 1) return fingerprint(options.paths.front(), how);
+  if (options.paths.size() == 1) return data::fingerprint(options.paths.front(), how);
   base::Sha256 digest;
-  for (const auto& path : options.paths) digest.update(fingerprint(path, how));
+  for (const auto& path : options.paths) digest.update(data::fingerprint(path, how));
   return base::to_hex(digest.finish());
 }
 
@@ -204,6 +204,11 @@ void SampleSource::read(std::span<const std::int64_t> rows, Batch& batch, ReadFo
   batch.rows.assign(rows.begin(), rows.end());
   state.resize(batch);
   state.read(rows, batch, use);
+}
+
+std::string SampleSource::fingerprint() const {
+  return state_->info.fingerprint.empty() ? fingerprint_of(state_->options)
+                                          : state_->info.fingerprint;
 }
 
 std::size_t SampleSource::plan_cache(std::size_t budget, std::int64_t window_samples) {

@@ -87,6 +87,9 @@ class SampleSource {
   /// a label out of range.
   void read(std::span<const std::int64_t> rows, Batch& batch, ReadFor use = ReadFor::kEvaluation);
 
+  /// SourceInfo::fingerprint, computed now where it was left empty.
+  std::string fingerprint() const;
+
   /// Plans a cache of decoded rows for an order that stays among `window_samples` for a while (0 =
   /// it does not), and returns its size: at most `budget` bytes, 0 when nothing is decoded.
   std::size_t plan_cache(std::size_t budget, std::int64_t window_samples);

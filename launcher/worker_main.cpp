@@ -265,7 +265,7 @@ ExitCode evaluate(Worker& worker, WorkerSession& session) {
   nlohmann::ordered_json json{{"run", model.run},
                               {"step", model.step},
                               {"state_digest", model.state_digest},
-                              {"data", model.made.test->path()}};
+                              {"data", model.made.test->name()}};
   json.update(trainer::to_json(report));
   const auto failed = failed_gates(json.at("metrics"), gates);
   comm::on_first_rank(session.world(), "report of the evaluation", [&] {
@@ -284,7 +284,7 @@ ExitCode evaluate(Worker& worker, WorkerSession& session) {
 std::string prediction_identity(const Worker& worker, const LoadedModel& model,
                                 const data::SampleSource& source) {
   const nlohmann::ordered_json json{{"state_digest", model.state_digest},
-                                    {"data_fingerprint", data::fingerprint(source.path())},
+                                    {"data_fingerprint", source.fingerprint()},
                                     {"config_hash", configs::config_hash(worker.loaded.config)},
                                     {"torch", TORCH_VERSION},
                                     {"processor", at::get_cpu_capability()}};
