@@ -25,8 +25,8 @@ inline constexpr std::int64_t kMostScores = std::int64_t{1} << 26;
 inline constexpr std::int64_t kMostConfusedClasses = 1024;
 
 struct DetailedEvaluationOptions {
-  std::int64_t batch = 256;         ///< samples of one forward pass; part of the bits
-  std::vector<std::int64_t> top_k;  ///< empty = 5 when there are more than 5 classes
+  std::int64_t batch = 256;           ///< samples of one forward pass; part of the bits
+  std::vector<std::int64_t> top_k{};  ///< empty = 5 when there are more than 5 classes
   RocAuc roc_auc = RocAuc::kAuto;
 };
 

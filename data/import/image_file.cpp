@@ -195,9 +195,10 @@ std::vector<Taps> taps_of(std::int64_t from, std::int64_t to) {
   std::vector<Taps> taps(static_cast<std::size_t>(to));
   for (std::int64_t i = 0; i < to; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const auto first =
-        std::max<std::int64_t>(0, static_cast<std::int64_t>(center - filter_scale + 0.5));
-    const auto last = std::min(from, static_cast<std::int64_t>(center + filter_scale + 0.5));
+    const auto first = std::max<std::int64_t>(
+        0, static_cast<std::int64_t>(std::floor(center - filter_scale + 0.5)));
+    const auto last =
+        std::min(from, static_cast<std::int64_t>(std::floor(center + filter_scale + 0.5)));
     const double to_filter = 1.0 / filter_scale;
     std::vector<double> weights;
     double sum = 0;
@@ -210,7 +211,7 @@ std::vector<Taps> taps_of(std::int64_t from, std::int64_t to) {
     tap.first = static_cast<std::size_t>(first);
     for (const double weight : weights) {
       tap.weights.push_back(
-          static_cast<std::int32_t>(0.5 + weight / sum * double{1 << kFilterBits}));
+          static_cast<std::int32_t>(std::floor(weight / sum * double{1 << kFilterBits} + 0.5)));
     }
   }
   return taps;

@@ -23,6 +23,7 @@ ImportResult import_npy(const std::string& inputs, const std::string& targets,
   std::optional<NpyArray> y;
   if (!targets.empty()) y.emplace(open(targets));
   std::vector<std::string> names;
+  names.reserve(files.size());
   for (const auto& file : files) names.push_back(detail::file_name_of(file));
   return detail::import_arrays(x, y ? &*y : nullptr, writer, output.path, names);
 }

@@ -3,7 +3,9 @@
 #include <dlfcn.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -14,9 +16,22 @@
 namespace lockstep::data {
 namespace {
 
-/// Looked for where the program's own run path says, and loaded for good: Arrow keeps threads.
+/// Where the module lies: beside the program, in the folder where an installed program has it, or
+/// anywhere that the system looks.
+std::string module_path() {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const auto folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const auto& path :
+       {folder / detail::kParquetModule, folder / LOCKSTEP_MODULES / detail::kParquetModule}) {
+    if (fs::exists(path, ignored)) return path.string();
+  }
+  return detail::kParquetModule;
+}
+
+/// Loaded for good: Arrow keeps threads.
 detail::OpenParquet* load_module() {
-  void* module = ::dlopen(detail::kParquetModule, RTLD_NOW | RTLD_LOCAL);
+  void* module = ::dlopen(module_path().c_str(), RTLD_NOW | RTLD_LOCAL);
   void* symbol = module == nullptr ? nullptr : ::dlsym(module, detail::kParquetSymbol);
   if (symbol == nullptr) {
     const char* reason = ::dlerror();

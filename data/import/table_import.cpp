@@ -24,6 +24,11 @@ std::string excerpt(std::string_view text) {
                                     : base::quote(text.substr(0, kMostQuoted)) + " ...";
 }
 
+std::string quoted(std::vector<std::string> names) {
+  for (auto& name : names) name = base::quote(name);
+  return base::joined(names);
+}
+
 /// The texts of a column, numbered in sorted order once all are known.
 class Categories {
  public:
@@ -239,7 +244,7 @@ class Plan {
     if (!texts.empty()) {
       const bool one = texts.size() == 1;
       throw base::DataError(
-          (one ? "column " : "columns ") + base::joined(texts) + " of " + base::quote(file_) +
+          (one ? "column " : "columns ") + quoted(texts) + " of " + base::quote(file_) +
           (one ? " holds" : " hold") + " text such as " + excerpt(example) +
           " (inputs are numbers); number the texts in sorted order with --categories, or leave " +
           (one ? "it" : "them") + " out with --drop " + base::joined(texts, ","));

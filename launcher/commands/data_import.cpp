@@ -25,11 +25,17 @@ namespace {
 /// More columns than this are summed up.
 constexpr std::size_t kMostColumnsShown = 40;
 
+/// Names come from outside: what would move the cursor is written out.
+std::string printable(const std::string& text) {
+  const auto quoted = base::quote(text);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
 std::string column_table(const Style& style, const std::vector<data::ImportedColumn>& columns) {
   if (columns.empty()) return {};
   Table table({{"column"}, {"type"}, {"becomes"}});
   for (std::size_t i = 0; i < std::min(columns.size(), kMostColumnsShown); ++i) {
-    table.add_row({columns[i].name, columns[i].type, columns[i].use});
+    table.add_row({printable(columns[i].name), columns[i].type, columns[i].use});
   }
   auto text = table.text(style);
   if (columns.size() > kMostColumnsShown) {

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "configs/writer.hpp"
@@ -5,6 +6,8 @@
 
 namespace lockstep::configs {
 namespace {
+
+using ::testing::ElementsAre;
 
 LoadedConfig example(const std::string& name, std::map<std::string, std::string> variables = {}) {
   return read_config(std::string(LOCKSTEP_EXAMPLES) + "/" + name + ".yaml",

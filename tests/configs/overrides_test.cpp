@@ -1,11 +1,15 @@
 #include "configs/overrides.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/configs/reading.hpp"
 
 namespace lockstep::configs {
 namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 TEST(Overrides, SetAKnobWhetherOrNotTheFileHasIt) {
   const auto loaded = read_small({"train.epochs=7", "train.optimizer.lr=1e-2"});

@@ -179,7 +179,7 @@ TEST_F(ImportCsv, RefusesAColumnWithTwoUses) {
 TEST_F(ImportCsv, RefusesTextFeaturesUnlessTheyAreToBeNumbered) {
   write("color,a,label\nred,1,0\nblue,2,1\nred,3,1\n");
 
-  EXPECT_THAT(refusal(), AllOf(HasSubstr("column color of"), HasSubstr("text such as 'red'"),
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("column 'color' of"), HasSubstr("text such as 'red'"),
                                HasSubstr("--categories"), HasSubstr("--drop color")));
 
   const auto result = import({.text_features = TextFeatures::kEncode});

@@ -30,7 +30,7 @@ class DetailedEvaluation : public testing::Test {
       }
     }
     tests::write_classes(path_, x_, y_);
-    source_ = {.path = path_, .classes = classes};
+    source_ = {.paths = {path_}, .classes = classes};
     kind_ = ObjectiveKind::kClassification;
   }
 
@@ -42,7 +42,7 @@ class DetailedEvaluation : public testing::Test {
       x_.push_back(targets_.back() + 0.5F * normal(random));
     }
     tests::write_numbers(path_, samples, x_, targets_);
-    source_ = {.path = path_};
+    source_ = {.paths = {path_}};
     kind_ = ObjectiveKind::kRegression;
   }
 
@@ -97,7 +97,7 @@ TEST_F(DetailedEvaluation, IsWhatOneCountsByHand) {
   x_ = {2, 0, 0, 0, 2, 2, 1, 1, 1, 0, 0, 9};
   y_ = {0, 2, 1, 2};
   tests::write_classes(path_, x_, y_);
-  source_ = {.path = path_, .classes = 3};
+  source_ = {.paths = {path_}, .classes = 3};
 
   const auto report = nlohmann::json::parse(evaluate_on(2, {.batch = 1, .top_k = {1, 2}}));
 
@@ -158,7 +158,7 @@ TEST_F(DetailedEvaluation, KeepsTheVarianceOfTargetsFarFromZero) {
 
 TEST_F(DetailedEvaluation, DefinesNoR2OfTargetsThatAreAllEqual) {
   tests::write_numbers(path_, 3, {1, 2, 3}, {5, 5, 5});
-  source_ = {.path = path_};
+  source_ = {.paths = {path_}};
   kind_ = ObjectiveKind::kRegression;
 
   EXPECT_TRUE(nlohmann::json::parse(evaluate_on(1))["metrics"]["r2"].is_null());

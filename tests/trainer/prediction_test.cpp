@@ -47,7 +47,7 @@ class PredictionTest : public testing::Test {
     options_.output = file(output);
     std::mutex mutex;
     PredictionOutcome outcome;
-    tests::ask_on_ranks(ranks, {.path = file("data.h5"), .classes = kClasses},
+    tests::ask_on_ranks(ranks, {.paths = {file("data.h5")}, .classes = kClasses},
                         [&](RankGroup group, auto& space, auto& source) {
                           const auto mine = predict(group, space, source, options_);
                           const std::lock_guard lock(mutex);
@@ -211,7 +211,7 @@ TEST_F(PredictionTest, RefusesClassesOfARegression) {
   tests::write_numbers(file("numbers.h5"), 2, {1, 2}, {3, 4});
   options_.output = file("p.h5");
   options_.classes = AnswerClasses::kYes;
-  EXPECT_THROW(tests::ask_on_ranks(1, {.path = file("numbers.h5")},
+  EXPECT_THROW(tests::ask_on_ranks(1, {.paths = {file("numbers.h5")}},
                                    [&](RankGroup group, auto& space, auto& source) {
                                      predict(group, space, source, options_);
                                    }),
