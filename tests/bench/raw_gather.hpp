@@ -36,7 +36,6 @@ class RawGather {
   const std::byte* row_at(std::int64_t row) const {
     return inputs_ + static_cast<std::size_t>(row) * row_bytes_;
   }
-  void prefetch(std::int64_t row, std::size_t segment) const;
   void copy(const std::byte* from, std::size_t bytes, float* to) const;
 
   RawRows rows_;
