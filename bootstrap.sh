@@ -8,6 +8,8 @@ readonly TORCH_REQUIREMENT="torch==2.11.0"
 readonly ARROW_REQUIREMENT="pyarrow==26.0.1"
 readonly PYTHON=/usr/bin/python3
 readonly VENV=.deps/venv
+readonly PEERS=.deps/peers
+readonly PEERS_REQUIREMENT="h5py==3.16.0"
 readonly LOGS=.deps/log
 readonly APT_DEADLINE=30m
 readonly PIP_DEADLINE=60m
@@ -182,6 +184,16 @@ fetch_torch() {
   echo "$wanted" >"$stamp"
 }
 
+# What only the benchmark's peers need, apart from what the build and the tests use.
+fetch_peers() {
+  [ "$(cat "$PEERS/complete" 2>/dev/null)" != "$PEERS_REQUIREMENT" ] || return 0
+  rm -rf "$PEERS"
+  step peers "fetching $PEERS_REQUIREMENT from PyPI" timeout "$PIP_DEADLINE" \
+    "$VENV/bin/python" -m pip install --no-input --progress-bar off --retries 5 --timeout 60 \
+    --no-deps --target "$PEERS" "$PEERS_REQUIREMENT"
+  echo "$PEERS_REQUIREMENT" >"$PEERS/complete"
+}
+
 # Compilers at a time: a source that includes torch takes 1.4 GB.
 job_count() {
   local available_kb limit cores jobs
@@ -267,7 +279,8 @@ main() {
     bench)
       build
       fetch_torch
-      exec "$VENV/bin/python" tests/bench/run_bench.py "$@"
+      fetch_peers
+      PYTHONPATH=$PWD/$PEERS exec "$VENV/bin/python" tests/bench/run_bench.py "$@"
       ;;
     -h | --help | help) usage ;;
     *)

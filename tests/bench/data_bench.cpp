@@ -285,6 +285,7 @@ Json run_memory(const Reading& reading) {
   const auto before = private_bytes();
   auto most = before;
   OpenSource open(reading);
+  const auto opened = private_bytes();
   std::int64_t batch_bytes = 0;
   const auto plan = plan_of(reading, open.source.info().samples, 0, reading.epochs);
   through_loader(open.source, plan, [&](const data::Batch& batch) {
@@ -297,6 +298,7 @@ Json run_memory(const Reading& reading) {
   const auto depth = data::LoaderOptions{}.depth;
   const auto batches = std::max(depth, std::min<std::int64_t>(64, kSmall / batch_bytes)) + 2;
   return {{"growth", most - before},
+          {"opened", opened - before},
           {"cache", open.cache.bytes().size()},
           {"batches", batches * batch_bytes}};
 }

@@ -299,7 +299,7 @@ def stats(options):
     seconds = time.perf_counter() - begin
     for part in parts:
         part.join()
-    return {"seconds": [seconds], "result": result}
+    return {"seconds": seconds, "result": result}
 
 
 def main():
