@@ -30,6 +30,10 @@ class ValueReader {
     if (node.kind != Node::Kind::kSequence) {
       T value{};
       if (!read(node, value)) return false;
+      // No text at all, as `data.test=` gives, is no entry.
+      if constexpr (std::is_same_v<T, std::string>) {
+        if (value.empty()) return true;
+      }
       values.push_back(value);
       return true;
     }

@@ -48,7 +48,7 @@ TEST(Interpolation, RefersToAnotherKnob) {
 
 TEST(Interpolation, FollowsReferencesInAnyOrderOfTheFile) {
   const auto config = read_more(
-                          "run: {name: \"${data.test}\"}\ncompute: {device: cpu}\n"
+                          "run: {name: \"${model.name}\"}\ncompute: {device: cpu}\n"
                           "evaluate: {batch: \"${train.global_batch}\"}\n")
                           .config;
 

@@ -120,7 +120,7 @@ TEST(ReadConfig, RefusesWrongTypes) {
   EXPECT_EQ(only_problem(problems_of_small({"train.epochs=[3]"})),
             "train.epochs is a list (a whole number is wanted) | ");
   EXPECT_EQ(only_problem(problems_of_small({"data.test={a: b}"})),
-            "data.test is a mapping (a text is wanted) | ");
+            "data.test is a mapping (a list of texts is wanted) | ");
   EXPECT_EQ(only_problem(problems_of_small({"model.hidden=[1, [2]]"})),
             "model.hidden is a list (a list of whole numbers is wanted) | ");
   EXPECT_EQ(only_problem(problems_of_small({"data.shuffle='true'"})),
@@ -128,7 +128,7 @@ TEST(ReadConfig, RefusesWrongTypes) {
   EXPECT_EQ(only_problem(problems_of_small({"data.shuffle=True"})),
             "data.shuffle is 'True' (true or false is wanted) | write true");
   EXPECT_EQ(only_problem(problems_of_small({"data.test=null"})),
-            "data.test has no value (a text is wanted) | give one, or remove the key");
+            "data.test has no value (a list of texts is wanted) | give one, or remove the key");
   EXPECT_EQ(only_problem(problems_of_small({"data.test=\"a\\nb\""})),
             "data.test holds a line break or another control character | write it in one line");
 }

@@ -9,7 +9,7 @@ import time
 from lab import LOCKSTEP, Lab, check, check_contains
 
 CONFIG = """
-model: {name: mlp, hidden: [512, 512]}
+model: {name: mlp, hidden: [1024, 1024]}
 data:  {train: train.h5, test: test.h5}
 train: {steps: 2, global_batch: 64, micro_batch: 32, seed: SEED}
 """
