@@ -79,6 +79,12 @@ BandCache::Place BandCache::take(std::int64_t band) {
   return {};
 }
 
+const std::byte* BandCache::expected_at(std::int64_t band) const {
+  if (band >= shape_.fixed) return nullptr;
+  __builtin_prefetch(&slots_[band]);
+  return place_at(band, Hold::kNone).bytes;
+}
+
 BandCache::Place BandCache::find(std::int64_t band) {
   auto hold = Hold::kNone;
   const bool fixed = band < shape_.fixed;

@@ -50,6 +50,8 @@ class BandCache {
   Place take(std::int64_t band);
   /// The band to read if it is there at this moment; else kNone.
   Place find(std::int64_t band);
+  /// Where the band would be, for prefetching; nullptr when that takes a search. Asks for its slot.
+  const std::byte* expected_at(std::int64_t band) const;
   /// The filled band can be read by all; the caller still holds it, for reading.
   void publish(Place& place);
   void abandon(const Place& place);

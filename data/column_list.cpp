@@ -131,7 +131,6 @@ class Lister {
         read_checked(H5Dget_type(dataset), "H5Dget_type", what(name), kRemakeAdvice), H5Tclose);
     const auto element_bytes = std::max<std::uint64_t>(1, H5Tget_size(type.id()));
     const auto extent = shape_of(dataset, name, element_bytes);
-    info.stored_bytes = H5Dget_storage_size(dataset);
     H5O_info_t object{};
     read_checked(H5Oget_info2(dataset, &object, H5O_INFO_BASIC), "H5Oget_info2", what(name),
                  kRemakeAdvice);
@@ -140,8 +139,10 @@ class Lister {
                                         what(name), kRemakeAdvice),
                            H5Pclose);
     info.shape = extent;
+    const bool chunked = H5Pget_layout(plist.id()) == H5D_CHUNKED;
+    if (!chunked) info.stored_bytes = H5Dget_storage_size(dataset);
     check_claim(plist.id(), info, element_bytes);
-    if (H5Pget_layout(plist.id()) == H5D_CHUNKED) {
+    if (chunked) {
       std::vector<hsize_t> chunk(extent.size());
       read_checked(H5Pget_chunk(plist.id(), static_cast<int>(chunk.size()), chunk.data()),
                    "H5Pget_chunk", what(name), kRemakeAdvice);

@@ -106,6 +106,14 @@ struct DatasetFile::State {
     return found->second;
   }
 
+  Hdf5Handle open_dataset(const ColumnInfo& info) const {
+    return {read_checked(H5Dopen2(hdf5.id(), info.dataset.c_str(), H5P_DEFAULT), "H5Dopen2",
+                         "dataset " + base::quote(info.name) + " of " + base::quote(path) +
+                             " cannot be opened",
+                         "the file is damaged; copy or make it again"),
+            H5Dclose};
+  }
+
   std::string path;
   DatasetFileOptions options;
   detail::FileDescriptor descriptor;
@@ -199,11 +207,15 @@ std::vector<std::string> DatasetFile::read_strings(const std::string& name, std:
   LOCKSTEP_EXPECT(begin >= 0 && count >= 0 && begin <= info.rows() - count,
                   "rows of " + what + " do not exist");
   const Hdf5Lock lock;
-  const Hdf5Handle dataset(
-      read_checked(H5Dopen2(state_->hdf5.id(), info.dataset.c_str(), H5P_DEFAULT), "H5Dopen2",
-                   what + " cannot be opened", "the file is damaged; copy or make it again"),
-      H5Dclose);
+  const auto dataset = state_->open_dataset(info);
   return detail::read_strings_through_hdf5(dataset.id(), what, begin, count);
+}
+
+std::uint64_t DatasetFile::stored_bytes(const std::string& name) const {
+  const auto& info = column(name);
+  if (info.chunk.empty()) return info.stored_bytes;
+  const Hdf5Lock lock;
+  return H5Dget_storage_size(state_->open_dataset(info).id());
 }
 
 RowAccess DatasetFile::access_of(const std::string& column) const {

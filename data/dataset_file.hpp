@@ -25,7 +25,7 @@ struct ColumnInfo {
   std::vector<std::int64_t> shape;   ///< [rows, ...], with the lengths of an array type
   std::vector<std::int64_t> chunk;   ///< empty when the dataset is not chunked
   std::vector<std::string> filters;  ///< in the order of writing, for example `shuffle`, `deflate`
-  std::uint64_t stored_bytes = 0;    ///< bytes the dataset's elements take in the file
+  std::uint64_t stored_bytes = 0;    ///< bytes in the file; of chunks only the file itself knows
   bool in_other_file = false;        ///< reached through an external link
 
   std::int64_t rows() const { return shape.empty() ? 0 : shape.front(); }
@@ -88,6 +88,9 @@ class DatasetFile {
   /// The strings of rows [begin, begin + count) of a column `[rows]` of fixed or variable strings.
   std::vector<std::string> read_strings(const std::string& column, std::int64_t begin,
                                         std::int64_t count);
+
+  /// Bytes that the elements of the column's dataset take in the file. Goes through all its chunks.
+  std::uint64_t stored_bytes(const std::string& column) const;
 
   RowAccess access_of(const std::string& column) const;
   /// For people: `mapped`, `decoded`, `HDF5 (virtual)`, ...

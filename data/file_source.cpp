@@ -232,6 +232,9 @@ std::int64_t FileSource::largest_label(const ColumnInfo& column) {
     if (*low < 0 || *high >= limit) refuse_label(column, begin + (bad - labels_.begin()), *bad);
     largest = std::max(largest, *high);
   }
+  // A scan takes more room than a batch ever will.
+  raw_ = {};
+  labels_ = {};
   return largest;
 }
 

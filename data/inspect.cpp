@@ -96,7 +96,8 @@ void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& 
         fmt::format("dataset {} {}; {}", base::quote(column.name), problem, advice));
   };
   const auto access = file.access_of(column.name);
-  if (access == RowAccess::kHdf5 && column.stored_bytes > kSmallBytes) {
+  const auto stored = file.stored_bytes(column.name);
+  if (access == RowAccess::kHdf5 && stored > kSmallBytes) {
     advise("is read by " + file.access_text(column.name) +
                " (one thread of a process at a time, several times slower than this program's own "
                "reading)",
@@ -108,7 +109,7 @@ void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& 
       std::min(column.chunk.front(), std::max<std::int64_t>(1, column.rows()));
   const auto bytes = static_cast<std::uint64_t>(rows_in_chunk) * column.row_bytes();
   if (access != RowAccess::kDecoded) {
-    if (bytes < kSmallChunkBytes && column.stored_bytes > kSmallBytes) {
+    if (bytes < kSmallChunkBytes && stored > kSmallBytes) {
       advise(
           fmt::format("has chunks of {} {}, {} each (its {} chunks have to be found one by one "
                       "when it is opened)",
@@ -119,7 +120,7 @@ void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& 
     }
     return;
   }
-  if (bytes < kSmallChunkBytes && column.stored_bytes > kSmallBytes) {
+  if (bytes < kSmallChunkBytes && stored > kSmallBytes) {
     advise(
         fmt::format("has compressed chunks of {} {}, {} each (unpacking so little at a time "
                     "costs many times more than the bytes)",
@@ -176,7 +177,7 @@ std::string column_table(const FileSummary& summary) {
                     column.shape.empty() ? "-" : dimensions(column.shape),
                     column.chunk.empty() ? "-" : dimensions(column.chunk),
                     column.filters.empty() ? "-" : base::joined(column.filters), summary.access[i],
-                    base::format_bytes(column.stored_bytes)});
+                    base::format_bytes(summary.stored_bytes[i])});
   }
   std::array<std::size_t, 7> widths{};
   for (const auto& row : rows) {
@@ -212,6 +213,7 @@ FileSummary inspect(const std::string& path, const InspectOptions& options) {
   summary.columns = file.columns();
   for (const auto& column : summary.columns) {
     summary.access.emplace_back("-");
+    summary.stored_bytes.push_back(column.in_other_file ? 0 : file.stored_bytes(column.name));
     if (column.dtype == DType::kUnsupported || column.shape.empty()) continue;
     try {
       summary.access.back() = file.access_text(column.name);
@@ -265,7 +267,7 @@ std::string to_json(const FileSummary& summary) {
                        {"chunk", column.chunk},
                        {"filters", column.filters},
                        {"access", summary.access[i]},
-                       {"stored_bytes", column.stored_bytes}});
+                       {"stored_bytes", summary.stored_bytes[i]}});
   }
   nlohmann::ordered_json json;
   json["path"] = summary.path;

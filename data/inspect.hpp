@@ -27,9 +27,10 @@ struct FileSummary {
   std::string path;
   std::uint64_t file_bytes = 0;
   std::vector<ColumnInfo> columns;
-  std::vector<std::string> access;  ///< how each column is read; `-` where it is not
-  std::optional<TaskKind> kind;     ///< nothing when the file cannot be trained on, see `advice`
-  std::int64_t samples = 0;         ///< tokens: the number of tokens
+  std::vector<std::string> access;          ///< how each column is read; `-` where it is not
+  std::vector<std::uint64_t> stored_bytes;  ///< of each column
+  std::optional<TaskKind> kind;  ///< nothing when the file cannot be trained on, see `advice`
+  std::int64_t samples = 0;      ///< tokens: the number of tokens
   std::int64_t classes = 0;
   std::vector<std::int64_t> label_counts;  ///< [classes], at most 65,536 of them
   std::optional<double> smallest_input;

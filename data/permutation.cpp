@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/philox.hpp"
+#include "base/vector_clones.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -39,6 +40,22 @@ std::uint64_t ceiling_root(std::uint64_t value) {
   while (root * root < value) ++root;
   while (root > 1 && (root - 1) * (root - 1) >= value) --root;
   return root;
+}
+
+constexpr std::size_t kLanes = 16;
+
+/// The cipher of kLanes values at once.
+LOCKSTEP_VECTOR_CLONES
+void encipher_lanes(std::uint64_t* left, std::uint64_t* right, const std::uint64_t* keys,
+                    int rounds, std::uint64_t left_size, std::uint64_t right_size) {
+  for (int round = 0; round < rounds; round += 2) {
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      left[i] = added(left[i], mixed(right[i], keys[round], left_size), left_size);
+    }
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      right[i] = added(right[i], mixed(left[i], keys[round + 1], right_size), right_size);
+    }
+  }
 }
 
 }  // namespace
@@ -80,6 +97,36 @@ std::int64_t Permutation::at(std::int64_t position) const {
     value = encipher(value);
   } while (value >= static_cast<std::uint64_t>(rows_));
   return static_cast<std::int64_t>(value);
+}
+
+void Permutation::take(std::int64_t first, std::span<std::int64_t> samples) const {
+  if (samples.empty()) return;
+  require(first, "position");
+  require(first + static_cast<std::int64_t>(samples.size()) - 1, "position");
+  std::size_t done = 0;
+  if (shuffle_ == Shuffle::kOn) {
+    auto left_at = static_cast<std::uint64_t>(first) / right_size_;
+    auto right_at = static_cast<std::uint64_t>(first) % right_size_;
+    for (; done + kLanes <= samples.size(); done += kLanes) {
+      std::array<std::uint64_t, kLanes> left;
+      std::array<std::uint64_t, kLanes> right;
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        left[i] = left_at;
+        right[i] = right_at;
+        if (++right_at == right_size_) {
+          right_at = 0;
+          ++left_at;
+        }
+      }
+      encipher_lanes(left.data(), right.data(), keys_.data(), rounds_, left_size_, right_size_);
+      for (std::size_t i = 0; i < kLanes; ++i) {
+        auto value = left[i] * right_size_ + right[i];
+        while (value >= static_cast<std::uint64_t>(rows_)) value = encipher(value);
+        samples[done + i] = static_cast<std::int64_t>(value);
+      }
+    }
+  }
+  for (; done < samples.size(); ++done) samples[done] = at(first + static_cast<std::int64_t>(done));
 }
 
 std::int64_t Permutation::position_of(std::int64_t sample) const {

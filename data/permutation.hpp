@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 namespace lockstep::data {
 
@@ -21,6 +22,8 @@ class Permutation {
   std::int64_t rows() const { return rows_; }
   /// The sample at `position`, both in [0, rows).
   std::int64_t at(std::int64_t position) const;
+  /// The samples at positions [first, first + samples.size()): as `at`, but many at once.
+  void take(std::int64_t first, std::span<std::int64_t> samples) const;
   /// The position of `sample`: the inverse of `at`.
   std::int64_t position_of(std::int64_t sample) const;
 

@@ -138,8 +138,8 @@ class Repacking {
     const DatasetFile output(options_.output);
     for (const auto& column : columns_) {
       result_.columns.push_back({.name = column.name,
-                                 .bytes_before = column.stored_bytes,
-                                 .bytes_after = output.column(column.name).stored_bytes});
+                                 .bytes_before = input_.stored_bytes(column.name),
+                                 .bytes_after = output.stored_bytes(column.name)});
     }
     result_.file_bytes_before = detail::FileDescriptor(input_.path()).size();
     result_.file_bytes_after = detail::FileDescriptor(options_.output).size();

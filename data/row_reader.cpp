@@ -17,12 +17,30 @@ namespace {
 
 constexpr std::int64_t kUnchunkedBandBytes = std::int64_t{1} << 20;
 constexpr std::size_t kLine = 64;
-/// Rows are prefetched this far ahead; the hardware goes on by itself inside longer rows.
-constexpr std::size_t kPrefetchBytes = 4096;
+/// Rows are prefetched this far ahead, but not so many that the first ones are pushed out again.
+constexpr std::size_t kPrefetchBytes = 6144;
+constexpr std::size_t kMostRowsAhead = 16;
+/// Inside a page the hardware goes on by itself; of rows of several pages each one's start is asked
+/// for.
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kPrefetchedOfLongPage = 1024;
 /// As long as a slow chunk takes; then it is decoded a second time.
 constexpr std::chrono::milliseconds kPatience{50};
 
 const char* const kDamageAdvice = "the file is damaged; copy or make it again";
+
+std::size_t rows_ahead(std::size_t row_bytes) {
+  return std::clamp<std::size_t>(kPrefetchBytes / row_bytes, 1, kMostRowsAhead);
+}
+
+// Always inlined: g++ 12 takes a call that only prefetches for one without effect.
+[[gnu::always_inline]] inline void prefetch(const std::byte* row, std::size_t bytes) {
+  const auto of_page = bytes <= kPage ? bytes : kPrefetchedOfLongPage;
+  for (std::size_t page = 0; page < bytes; page += kPage) {
+    const auto end = std::min(bytes, page + of_page);
+    for (auto line = page; line < end; line += kLine) __builtin_prefetch(row + line);
+  }
+}
 
 }  // namespace
 
@@ -221,13 +239,9 @@ void RowReader::visit(std::span<const std::int64_t> rows, const UseRow& use) {
 }
 
 void RowReader::visit_mapped(std::span<const std::int64_t> rows, const UseRow& use) {
-  const auto ahead = std::max<std::size_t>(1, kPrefetchBytes / stored_row_bytes_);
-  const auto prefetched = std::min(kPrefetchBytes, stored_row_bytes_);
+  const auto ahead = rows_ahead(stored_row_bytes_);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i + ahead < rows.size()) {
-      const auto* next = mapped_row(rows[i + ahead]);
-      for (std::size_t line = 0; line < prefetched; line += kLine) __builtin_prefetch(next + line);
-    }
+    if (i + ahead < rows.size()) prefetch(mapped_row(rows[i + ahead]), stored_row_bytes_);
     use(i, usable(mapped_row(rows[i])));
   }
   mapped_.require_whole();
@@ -235,9 +249,20 @@ void RowReader::visit_mapped(std::span<const std::int64_t> rows, const UseRow& u
 
 void RowReader::visit_bands(std::span<const std::int64_t> rows, const UseRow& use) {
   open_cache();
+  // First what is decoded already, which after an epoch is most of it, in the order asked for.
   wanted_.clear();
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    wanted_.push_back({rows[i] / band_rows_, rows[i], i});
+  const auto ahead = rows_ahead(row_bytes_);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (i + ahead < rows.size()) prefetch_cached(rows[i + ahead]);
+    const auto band = rows[i] / band_rows_;
+    const auto place = cache_->find(band);
+    if (place.hold != BandCache::Hold::kRead) {
+      wanted_.push_back({band, rows[i], i});
+      continue;
+    }
+    use(i, place.bytes + offset_in_band(rows[i]));
+    cache_->release(place);
+  }
   std::sort(wanted_.begin(), wanted_.end());
   postponed_.clear();
   const std::span<const Wanted> all(wanted_);
@@ -255,18 +280,17 @@ void RowReader::visit_bands(std::span<const std::int64_t> rows, const UseRow& us
 /// False when another reader is decoding the band and this one may not wait for it.
 bool RowReader::use_band(std::span<const Wanted> wanted, const UseRow& use, bool may_wait) {
   const auto band = wanted.front().band;
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   auto place = cache_->take(band);
-  while (place.hold == BandCache::Hold::kBusy) {
+  if (place.hold == BandCache::Hold::kBusy) {
     if (!may_wait) return false;
     // Whoever claimed it may have ended since.
-    if (std::chrono::steady_clock::now() > deadline) break;
-    std::this_thread::yield();
-    place = cache_->take(band);
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (place.hold == BandCache::Hold::kBusy && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+      place = cache_->take(band);
+    }
   }
-  if (place.hold == BandCache::Hold::kFill) {
-    fill(band, place);
-  }
+  if (place.hold == BandCache::Hold::kFill) fill(band, place);
   if (place.hold == BandCache::Hold::kRead) {
     use_rows(wanted, place.bytes, use);
     cache_->release(place);
@@ -278,10 +302,16 @@ bool RowReader::use_band(std::span<const Wanted> wanted, const UseRow& use, bool
 
 void RowReader::use_rows(std::span<const Wanted> wanted, const std::byte* band,
                          const UseRow& use) const {
-  const auto first = wanted.front().band * band_rows_;
-  for (const auto& one : wanted) {
-    use(one.place, band + static_cast<std::size_t>(one.row - first) * row_bytes_);
-  }
+  for (const auto& one : wanted) use(one.place, band + offset_in_band(one.row));
+}
+
+std::size_t RowReader::offset_in_band(std::int64_t row) const {
+  return static_cast<std::size_t>(row % band_rows_) * row_bytes_;
+}
+
+void RowReader::prefetch_cached(std::int64_t row) const {
+  const auto* band = cache_->expected_at(row / band_rows_);
+  if (band != nullptr) prefetch(band + offset_in_band(row), row_bytes_);
 }
 
 BandCacheShape RowReader::cache_shape(std::size_t budget, std::int64_t window_rows) const {

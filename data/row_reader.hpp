@@ -68,6 +68,8 @@ class RowReader {
   void visit_mapped(std::span<const std::int64_t> rows, const UseRow& use);
   void visit_bands(std::span<const std::int64_t> rows, const UseRow& use);
   bool use_band(std::span<const Wanted> wanted, const UseRow& use, bool may_wait);
+  std::size_t offset_in_band(std::int64_t row) const;
+  void prefetch_cached(std::int64_t row) const;
   void use_rows(std::span<const Wanted> wanted, const std::byte* band, const UseRow& use) const;
   void copy_plain(std::int64_t row, std::span<std::byte> part) const;
   void read_part(std::int64_t band, std::size_t skipped, std::span<std::byte> part);

@@ -66,9 +66,7 @@ void SampleOrder::take(std::int64_t first, std::span<std::int64_t> samples) cons
     take_from_blocks(first, samples);
     return;
   }
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    samples[i] = permutation_.at(first + static_cast<std::int64_t>(i));
-  }
+  permutation_.take(first, samples);
 }
 
 void SampleOrder::take_from_blocks(std::int64_t first, std::span<std::int64_t> samples) const {

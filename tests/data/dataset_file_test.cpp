@@ -182,7 +182,7 @@ TEST(DatasetFile, DescribesItsColumns) {
   EXPECT_THAT(x.chunk, ElementsAre(2, 3));
   EXPECT_THAT(x.filters, ElementsAre("deflate", "fletcher32"));
   EXPECT_EQ(x.row_bytes(), 12u);
-  EXPECT_GT(x.stored_bytes, 0u);
+  EXPECT_GT(file.stored_bytes("x"), 0u);
   EXPECT_EQ(file.column("names").dtype, DType::kUnsupported);
   EXPECT_EQ(file.column("names").type_name, "string");
   EXPECT_TRUE(file.column("version").shape.empty());

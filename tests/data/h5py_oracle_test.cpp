@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <random>
-#include <limits>
 #include <string>
 
 #include "base/error.hpp"

@@ -47,6 +47,21 @@ RC_GTEST_PROP(Permutation, FindsThePositionOfASample, ()) {
   RC_ASSERT(order.position_of(order.at(position)) == position);
 }
 
+RC_GTEST_PROP(Permutation, GivesManyPositionsAtOnceAsOneByOne, ()) {
+  const auto rows = *rc::gen::inRange<std::int64_t>(1, 200'000);
+  const Permutation order(rows, *rc::gen::arbitrary<std::uint64_t>(), 1,
+                          *rc::gen::element(Shuffle::kOn, Shuffle::kOff));
+  const auto first = *rc::gen::inRange<std::int64_t>(0, rows);
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(
+      *rc::gen::inRange<std::int64_t>(0, std::min<std::int64_t>(100, rows - first) + 1)));
+
+  order.take(first, samples);
+
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    RC_ASSERT(samples[i] == order.at(first + static_cast<std::int64_t>(i)));
+  }
+}
+
 RC_GTEST_PROP(Permutation, StaysInRangeForHugeFiles, ()) {
   const auto rows = *rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 60);
   const auto position = *rc::gen::inRange<std::int64_t>(0, rows);

@@ -342,8 +342,7 @@ TEST_F(SampleSourceTest, RefusesInputsOfTheWrongType) {
   OddFile(options_.paths.front()).add_strings("x", 2).add_strings("y", 2);
   options_.kind = TaskKind::kClassification;
 
-  EXPECT_THAT(refusal(),
-              AllOf(HasSubstr("dataset 'x' of"), HasSubstr("holds string elements")));
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("dataset 'x' of"), HasSubstr("holds string elements")));
 }
 
 TEST_F(SampleSourceTest, RefusesInputsWithoutValues) {
