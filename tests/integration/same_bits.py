@@ -2,7 +2,7 @@
 `lockstep train`, by mpirun and without MPI, and resumed half-way on another number of ranks, ends
 with one state_digest.
 
-Usage: same_bits.py mlp|cnn|resnet18|gpt|augmented|shifted"""
+Usage: same_bits.py mlp|cnn|resnet18|gpt|augmented|shifted|packed"""
 
 import shutil
 import sys
@@ -53,10 +53,24 @@ data:  {train: train.h5, test: test.h5, token_windows: shifted}
 train: {steps: 5, global_batch: 96, micro_batch: 16, optimizer: {name: adamw, lr: 1e-3}}
 checkpoint: {every_steps: 2, keep: 10}
 """, ["tokens"], [2, 3, 4]),
+    # Compressed shards mixed by weights, and a cache that holds a part of them.
+    "packed": ("""
+model: {name: mlp, hidden: [32]}
+data:  {train: [train.h5, "shard-?.h5"], weights: [1, 2, 1], test: test.h5, order: block, window_blocks: 3,
+        cache_bytes: 30000}
+train: {steps: 20, global_batch: 64, micro_batch: 8, optimizer: {name: adamw, lr: 1e-3}}
+checkpoint: {every_steps: 2, keep: 20}
+""", ["classification", "--features", 30, "--classes", 7, "--chunk-rows", 16, "--deflate", 4],
+               [2, 3, 4]),
 }
 
 # Overrides that turn off what the configuration is about, so that the result must be another one.
-WITHOUT = {"augmented": ["~data.augment"], "shifted": ["data.token_windows=fixed"]}
+WITHOUT = {"augmented": ["~data.augment"], "shifted": ["data.token_windows=fixed"],
+           "packed": ["data.order=exact"]}
+
+# Where the samples lie changes nothing: overrides under which the result must be the same.
+ALIKE = {"packed": [["data.cache_bytes=0"], ["data.cache_bytes=100000000"],
+                    ["data.block_samples=16"]]}
 
 
 def main(model):
@@ -65,6 +79,10 @@ def main(model):
         rows = 6000 if synth == ["tokens"] else 300
         lab.lockstep("data", "synth", *synth, "--rows", rows, "--seed", 1, "--output", "train.h5")
         lab.lockstep("data", "synth", *synth, "--rows", rows // 3, "--seed", 2, "--output", "test.h5")
+        if model == "packed":
+            for shard in (1, 2):
+                lab.lockstep("data", "synth", *synth, "--rows", 100 + 30 * shard, "--seed", 2 + shard,
+                             "--output", f"shard-{shard}.h5")
         lab.write("exp.yaml", config)
 
         lab.lockstep("train", "exp.yaml", "--local", "--name", "local")
@@ -76,6 +94,11 @@ def main(model):
             lab.lockstep("train", "exp.yaml", "--local", "--name", "without", *WITHOUT[model])
             check(lab.show("without")["state_digest"] != alone["state_digest"],
                   f"{WITHOUT[model]} changes nothing")
+
+        for number, overrides in enumerate(ALIKE.get(model, [])):
+            lab.lockstep("train", "exp.yaml", "--ranks", 2, "--name", f"alike-{number}", *overrides)
+            check(lab.show(f"alike-{number}")["state_digest"] == alone["state_digest"],
+                  f"{overrides} changes the result")
 
         def check_same(run, ranks):
             record = lab.show(run)
