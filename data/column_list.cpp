@@ -95,9 +95,9 @@ class Lister {
         columns_.push_back(dangling(group, name, full_name, link));
       return;
     }
-    const Hdf5Handle object(read_checked(H5Oopen(group, name.c_str(), H5P_DEFAULT), "H5Oopen",
-                                         what(full_name), kRemakeAdvice),
-                            H5Oclose);
+    const Hdf5Handle object(
+        read_checked(open_object(group, name.c_str()), "H5Oopen", what(full_name), kRemakeAdvice),
+        H5Oclose);
     switch (H5Iget_type(object.id())) {
       case H5I_GROUP:
         if (depth < kDeepestGroup) list(object.id(), full_name + "/", depth + 1);

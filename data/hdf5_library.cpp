@@ -1,6 +1,8 @@
 #include "data/hdf5_library.hpp"
 
 #include <hdf5.h>
+#include <setjmp.h>
+#include <signal.h>
 
 #include <cerrno>
 #include <mutex>
@@ -30,7 +32,36 @@ herr_t collect(unsigned, const H5E_error2_t* error, void* texts) {
   return 0;
 }
 
+/// Where to go on this thread when a division by zero ends a call into HDF5.
+thread_local sigjmp_buf* after_division = nullptr;
+
+void leave_division(int) {
+  // Another thread's division is not ours to catch: it happens again under the default action.
+  if (after_division == nullptr) {
+    ::signal(SIGFPE, SIG_DFL);
+    return;
+  }
+  siglongjmp(*after_division, 1);
+}
+
 }  // namespace
+
+Hdf5Id open_object(Hdf5Id group, const char* name) {
+  struct sigaction action {};
+  struct sigaction former {};
+  action.sa_handler = leave_division;
+  sigemptyset(&action.sa_mask);
+  ::sigaction(SIGFPE, &action, &former);
+  sigjmp_buf here;
+  volatile Hdf5Id opened = -1;
+  if (sigsetjmp(here, 1) == 0) {
+    after_division = &here;
+    opened = H5Oopen(group, name, H5P_DEFAULT);
+  }
+  after_division = nullptr;
+  ::sigaction(SIGFPE, &former, nullptr);
+  return opened;
+}
 
 Hdf5Lock::Hdf5Lock() {
   process_lock().lock();

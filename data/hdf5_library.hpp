@@ -55,6 +55,11 @@ class Hdf5Handle {
   Close close_ = nullptr;
 };
 
+/// `H5Oopen(group, name)`, which in HDF5 1.10 divides by zero where a damaged header claims chunks
+/// of length 0. Here that is a failed call, -1; HDF5 is left as the signal found it, fit for
+/// closing files and little else. Needs the lock.
+Hdf5Id open_object(Hdf5Id group, const char* name);
+
 /// What HDF5's error stack says about the last failed call: the outermost and the innermost reason.
 /// Clears the stack. Needs the lock.
 std::string hdf5_reason();

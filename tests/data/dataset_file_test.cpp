@@ -412,6 +412,32 @@ TEST(DatasetFile, RefusesToReadWhatIsNoNumber) {
               AllOf(HasSubstr("dataset 'names' of"), HasSubstr("holds string elements")));
 }
 
+/// HDF5 1.10 divides by that length when it opens the dataset.
+TEST(DatasetFile, RefusesChunksOfLengthZero) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("f.h5");
+  OddColumn column;
+  column.dtype = DType::kU8;
+  column.shape = {7, 11};
+  column.chunk = {5, 11};
+  column.bytes.assign(77, std::byte{1});
+  OddFile(path, tests::FileFormat::kOldest).add(column);
+  auto bytes = tests::read_file(path);
+  const auto lengths = tests::bytes_of(std::vector<std::uint32_t>{5, 11, 1});
+  const auto found = std::search(bytes.begin(), bytes.end(), lengths.begin(), lengths.end());
+  ASSERT_NE(found, bytes.end());
+  *found = std::byte{0};
+  tests::write_file(path, bytes);
+
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(message_of<base::DataError>([&] { DatasetFile{path}; }),
+                AllOf(HasSubstr("'/x' in"), HasSubstr("damaged")));
+  }
+  // HDF5 works on.
+  OddFile(path).add(column);
+  EXPECT_EQ(DatasetFile(path).rows(), 7);
+}
+
 TEST(DatasetFile, RefusesAShapeThatTheFileCannotHold) {
   const TemporaryDirectory directory;
   OddColumn column;
