@@ -39,14 +39,25 @@ std::vector<std::int64_t> counts_of(const std::vector<detail::FileSource>& files
   return counts;
 }
 
+std::string form_of(const SourceInfo& info) {
+  const auto text = [](const std::vector<std::int64_t>& shape) {
+    std::vector<std::string> parts;
+    for (const auto length : shape) parts.push_back(std::to_string(length));
+    return "[" + base::joined(parts) + "]";
+  };
+  return std::string(name_of(info.kind)) + ", inputs " + text(info.input_shape) + ", targets " +
+         text(info.target_shape);
+}
+
 void require_alike(const detail::FileSource& file, const detail::FileSource& first) {
   const auto& a = file.info();
   const auto& b = first.info();
-  if (a.kind == b.kind && a.input_shape == b.input_shape && a.target_shape == b.target_shape)
+  if (a.kind == b.kind && a.input_shape == b.input_shape && a.target_shape == b.target_shape) {
     return;
+  }
   throw base::DataError("data file " + base::quote(file.path()) +
-                        " holds samples of another form (" + name_of(a.kind) + ") than " +
-                        base::quote(first.path()) + " (" + name_of(b.kind) +
+                        " holds samples of another form (" + form_of(a) + ") than " +
+                        base::quote(first.path()) + " (" + form_of(b) +
                         "; files that are read as one need samples of one shape and kind); make "
                         "them alike, or leave one out");
 }

@@ -52,6 +52,18 @@ std::string sample_digest(const data::LoaderPlan& plan, const std::string& finge
   return base::to_hex(digest);
 }
 
+/// A run is a function of its data too: it does not go on with other samples.
+void require_same_data(const checkpoints::DataRecord& begun_with,
+                       const data::SampleSource& source) {
+  if (begun_with.fingerprint.empty() || begun_with.fingerprint == source.info().fingerprint) return;
+  throw base::DataError(
+      "data file " + base::quote(source.name()) + " is not what the run began with (" +
+      std::to_string(source.info().samples) + " samples with fingerprint " +
+      source.info().fingerprint.substr(0, 12) + " instead of " +
+      std::to_string(begun_with.samples) + " with " + begun_with.fingerprint.substr(0, 12) +
+      "); bring the data back, or train a new run on it");
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
@@ -70,6 +82,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
     recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
     auto& record = recorder_->record();
     const auto note = [&](const char* use, const data::SampleSource& source) {
+      if (options_.resume) require_same_data(record.data[use], source);
       record.data[use] = {.path = source.name(),
                           .fingerprint = source.info().fingerprint,
                           .samples = source.info().samples};

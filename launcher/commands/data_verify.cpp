@@ -81,9 +81,9 @@ class DataVerify final : public Command {
     data::VerifyOptions options;
     options.threads = shared_.threads();
     const auto manifest = manifest_.empty() ? data::manifest_path(path_) : manifest_;
-    if (!write_ && (!manifest_.empty() || base::FileSystem::posix().exists(manifest))) {
-      options.manifest = manifest;
-    }
+    // An older manifest may know better than the file: it is compared with before it is replaced.
+    const bool exists = base::FileSystem::posix().exists(manifest);
+    if (exists || (!write_ && !manifest_.empty())) options.manifest = manifest;
     const auto report = data::verify(path_, options);
     if (write_ && report.is_good()) {
       data::write_manifest(manifest, data::manifest_of(path_, options.threads));
@@ -91,6 +91,12 @@ class DataVerify final : public Command {
       return 0;
     }
     print(json_ ? data::to_json(report) : as_text(report, session.output));
+    if (write_ && exists) {
+      print_message(session.messages,
+                    fmt::format("{} stays as it is; remove it first if the file was changed on "
+                                "purpose\n",
+                                manifest));
+    }
     return static_cast<int>(report.is_good() ? base::ExitCode::kDone : base::ExitCode::kData);
   }
 

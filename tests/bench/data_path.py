@@ -288,7 +288,7 @@ def measure_stats(bench, rounds):
             seconds = time.perf_counter() - begin
         else:
             answer = bench.peer("stats", path)
-            found[name], seconds = answer["result"], answer["seconds"][0]
+            found[name], seconds = answer["result"], answer["seconds"]
         rate = path.stat().st_size / seconds
         print(f"    {name}: {megabytes(rate)}", flush=True)
         return {"sample_seconds": seconds, "bytes_per_second": rate}

@@ -41,9 +41,28 @@ def refused(lab, code, *parts, command=("train", "exp.yaml"), ranks=(1, 2)):
         check(not processes_with(str(lab.path)), "a process is left")
 
 
+def changed_data(lab, train):
+    """A run goes on with the samples that it began with, or not at all."""
+    write_h5(train, **good_columns())
+    lab.lockstep("train", "exp.yaml", "--local", "--name", "begun")
+    shutil.rmtree(lab.path / "runs" / "begun" / "checkpoints" / "step-00000004")
+    digest = lab.show("begun")["state_digest"]
+    whole = train.read_bytes()
+    columns = good_columns()
+    columns["x"][40, 2] += 1
+    write_h5(train, **columns)
+    refused(lab, 3, "train.h5", "instead", "bring the data back",
+            command=("resume", "begun"))
+    train.write_bytes(whole)
+    lab.lockstep("resume", "begun", "--ranks", 2)
+    check(lab.show("begun")["state_digest"] == digest, "another digest")
+
+
 def data_cases(lab):
     lab.write("exp.yaml", CONFIG)
     train = lab.path / "train.h5"
+    changed_data(lab, train)
+    train.unlink()
 
     refused(lab, 3, "train.h5", "does not exist")
 

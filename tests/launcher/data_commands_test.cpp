@@ -83,6 +83,11 @@ TEST_F(DataCommands, VerifyEndsInThreeForADamagedFile) {
   const auto facts = json::parse(lockstep_.run({"data", "verify", "s.h5", "--json"}).output);
   EXPECT_EQ(facts["good"], false);
   EXPECT_EQ(lockstep_.run({"data", "verify", "s.h5", "--manifest", "none"}).exit_code, 3);
+
+  // --write once replaced the manifest that knew of the damage.
+  const auto manifest = lockstep_.read("s.h5.sums");
+  EXPECT_EQ(lockstep_.run({"data", "verify", "s.h5", "--write"}).exit_code, 3);
+  EXPECT_EQ(lockstep_.read("s.h5.sums"), manifest);
 }
 
 TEST_F(DataCommands, VerifyWritesNoManifestOfAFileThatCannotBeRead) {
