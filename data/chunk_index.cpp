@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -14,6 +15,7 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "data/hdf5_driver.hpp"
+#include "data/result_cache.hpp"
 
 namespace lockstep::data::detail {
 namespace {
@@ -23,6 +25,7 @@ const char* const kRemakeAdvice = "the file is damaged; copy or make it again";
 /// Below this, asking HDF5 takes no longer than reading the cache.
 constexpr std::size_t kFewChunks = 1024;
 constexpr std::size_t kMostEntries = 256;
+const char* const kExtension = ".chunks";
 
 /// An entry: the eight bytes, the checksum of all that follows, the length of the identity, the
 /// identity, the places.
@@ -37,7 +40,7 @@ std::string identity_of(const FileStamp& stamp, const std::string& dataset) {
 }
 
 std::string entry_name(const std::string& identity) {
-  return base::to_hex(base::xxh3_128(std::as_bytes(std::span(identity)))) + ".chunks";
+  return base::to_hex(base::xxh3_128(std::as_bytes(std::span(identity)))) + kExtension;
 }
 
 template <class T>
@@ -54,14 +57,6 @@ std::uint64_t stored_bytes(Hdf5Id dataset, const std::vector<hsize_t>& corner,
   const auto reason = hdf5_reason();
   if (reason.ends_with("chunk storage is not allocated")) return 0;
   throw base::DataError(problem + " (H5Dget_chunk_storage_size: " + reason + "); " + kRemakeAdvice);
-}
-
-/// The oldest names go by the alphabet, not by age: it only keeps the folder small.
-void make_room(base::FileSystem& files, const std::string& folder) {
-  const auto names = files.list(folder);
-  for (std::size_t i = 0; i + kMostEntries <= names.size(); ++i) {
-    files.remove_all(base::join_path(folder, names[i]));
-  }
 }
 
 }  // namespace
@@ -164,12 +159,12 @@ void ChunkIndexCache::keep(const FileDescriptor& file, const std::string& datase
 
     auto& files = base::FileSystem::posix();
     files.make_directories(folder_);
-    make_room(files, folder_);
     const auto path = base::join_path(folder_, entry_name(identity));
     const auto temporary = path + ".tmp-" + std::to_string(::getpid());
     files.open(temporary, base::OpenMode::kCreate)->append(bytes);
     files.rename(temporary, path);
-  } catch (const base::Error&) {
+    keep_newest(folder_, kExtension, kMostEntries);
+  } catch (const std::exception&) {
     // It is learned again next time.
   }
 }

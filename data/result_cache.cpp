@@ -61,22 +61,22 @@ void ResultCache::store(const std::string& kind, const std::string& key,
     auto& files = base::FileSystem::posix();
     files.make_directories(directory_);
     files.write_atomically(entry_path(kind, key), entry.dump() + "\n");
-    drop_old_entries();
+    keep_newest(directory_, ".json", kMostEntries);
   } catch (const std::exception&) {
     // The next command computes it again.
   }
 }
 
-void ResultCache::drop_old_entries() const {
+void keep_newest(const std::string& directory, const std::string& extension, std::size_t most) {
   std::vector<std::pair<fs::file_time_type, fs::path>> entries;
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    if (entry.path().extension() == ".json") {
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (entry.path().extension() == extension) {
       entries.emplace_back(entry.last_write_time(), entry.path());
     }
   }
-  if (entries.size() <= kMostEntries) return;
+  if (entries.size() <= most) return;
   std::sort(entries.begin(), entries.end());
-  entries.resize(entries.size() - kMostEntries);
+  entries.resize(entries.size() - most);
   for (const auto& [time, path] : entries) fs::remove(path);
 }
 

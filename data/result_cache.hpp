@@ -4,11 +4,16 @@
 // another version is as if it was never stored, and a folder that cannot be written is no error.
 // Any thread and process may use the same folder at a time.
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
 
 namespace lockstep::data {
+
+/// Removes the oldest files of `directory` whose names end in `extension` (with its dot) until
+/// `most` are left. Throws std::filesystem::filesystem_error.
+void keep_newest(const std::string& directory, const std::string& extension, std::size_t most);
 
 class ResultCache {
  public:
@@ -25,7 +30,6 @@ class ResultCache {
 
  private:
   std::string entry_path(const std::string& kind, const std::string& key) const;
-  void drop_old_entries() const;
 
   std::string directory_;
 };

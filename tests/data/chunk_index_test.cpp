@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -94,6 +95,26 @@ TEST_F(ChunkIndexTest, KeepsNothingOfAFileThatJustChanged) {
   ChunkIndexCache(folder_).keep(file, "x", index_of(100));
 
   EXPECT_TRUE(entries().empty());
+}
+
+// It once made room by the alphabet, among whatever else lay in the folder.
+TEST_F(ChunkIndexTest, LeavesOtherFilesOfTheFolderAlone) {
+  fs::create_directories(folder_);
+  for (int i = 0; i < 300; ++i) {
+    tests::write_file(folder_ + "/" + std::to_string(i) + ".json", {});
+    tests::write_file(folder_ + "/" + std::to_string(i) + ".chunks", {});
+  }
+  const FileDescriptor file(path_);
+  const ChunkIndexCache cache(folder_, kAtOnce);
+
+  cache.keep(file, "x", index_of(100));
+
+  const auto left = entries();
+  EXPECT_EQ(std::count_if(left.begin(), left.end(),
+                          [](const fs::path& path) { return path.extension() == ".json"; }),
+            300);
+  EXPECT_EQ(left.size(), 300u + 256u);
+  EXPECT_EQ(cache.find(file, "x", 2000), index_of(100));
 }
 
 TEST_F(ChunkIndexTest, TakesNoDamagedEntry) {
