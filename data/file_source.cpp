@@ -8,6 +8,8 @@
 #include "base/text.hpp"
 #include "base/vector_clones.hpp"
 #include "data/elements.hpp"
+#include "data/row_scan.hpp"
+#include "data/shape_text.hpp"
 
 namespace lockstep::data::detail {
 namespace {
@@ -16,12 +18,6 @@ constexpr std::int64_t kScanBytes = std::int64_t{1} << 20;
 /// A label beyond this is no class number.
 constexpr std::int64_t kMostClasses = std::int64_t{1} << 31;
 constexpr std::int64_t kByteVocabulary = 256;
-
-std::string shape_text(std::span<const std::int64_t> shape) {
-  std::vector<std::string> parts;
-  for (const auto length : shape) parts.push_back(std::to_string(length));
-  return "[" + base::joined(parts) + "]";
-}
 
 std::vector<std::int64_t> sample_shape(const ColumnInfo& column) {
   return {column.shape.begin() + 1, column.shape.end()};
@@ -218,22 +214,16 @@ void FileSource::refuse_label(const ColumnInfo& column, std::int64_t row,
 /// Reads all labels. Throws for the first one that no model could have.
 std::int64_t FileSource::largest_label(const ColumnInfo& column) {
   const auto limit = options_.classes > 0 ? options_.classes : kMostClasses;
-  const auto block_rows =
-      std::max<std::int64_t>(1, kScanBytes / static_cast<std::int64_t>(column.row_bytes()));
   std::int64_t largest = 0;
-  for (std::int64_t begin = 0; begin < column.rows(); begin += block_rows) {
-    const auto count = std::min(block_rows, column.rows() - begin);
-    raw_.resize(static_cast<std::size_t>(count) * column.row_bytes());
-    file_.read_rows(column.name, begin, count, raw_);
-    labels_.resize(static_cast<std::size_t>(count));
-    to_labels(column.dtype, raw_, labels_);
+  for_each_block(file_, column, kScanBytes, [&](std::int64_t begin, auto raw) {
+    labels_.resize(raw.size() / column.row_bytes());
+    to_labels(column.dtype, raw, labels_);
     const auto [low, high] = std::minmax_element(labels_.begin(), labels_.end());
     const auto bad = *low < 0 ? low : high;
     if (*low < 0 || *high >= limit) refuse_label(column, begin + (bad - labels_.begin()), *bad);
     largest = std::max(largest, *high);
-  }
+  });
   // A scan takes more room than a batch ever will.
-  raw_ = {};
   labels_ = {};
   return largest;
 }

@@ -95,13 +95,10 @@ Hdf5Rows::Hdf5Rows(Hdf5Id dataset, const ColumnInfo& column, const std::string& 
   require_external_files(plist.id(), what_);
   const Hdf5Handle type(read_checked(H5Dget_type(dataset), "H5Dget_type", what_, kDamageAdvice),
                         H5Tclose);
-  const auto elements = elements_of(type.id());
-  const auto element = std::find_if(elements.begin(), elements.end(),
-                                    [&](const auto& one) { return one.members == column.members; });
-  LOCKSTEP_EXPECT(element != elements.end(), "column " + base::quote(column.name) + " is gone");
-  type_ = memory_type(*element);
+  const auto element = element_of(type.id(), column.members);
+  type_ = memory_type(element);
   extent_.assign(column.shape.begin(),
-                 column.shape.end() - static_cast<std::ptrdiff_t>(element->lengths.size()));
+                 column.shape.end() - static_cast<std::ptrdiff_t>(element.lengths.size()));
 }
 
 void Hdf5Rows::read(std::int64_t begin, std::int64_t count, std::span<std::byte> out) {

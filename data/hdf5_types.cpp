@@ -192,6 +192,13 @@ std::vector<ElementType> elements_of(Hdf5Id type) {
   return found;
 }
 
+ElementType element_of(Hdf5Id type, const std::vector<std::string>& members) {
+  for (auto& element : elements_of(type)) {
+    if (element.members == members) return std::move(element);
+  }
+  throw base::InternalError("a member of a compound is gone; report this bug");
+}
+
 Hdf5Handle memory_type(const ElementType& element) {
   auto type = hdf5_type(element.dtype, ByteOrder::kNative);
   if (!element.lengths.empty()) {

@@ -31,6 +31,9 @@ struct ElementType {
 /// The columns that a dataset of this type makes: one, or one for each member of a compound.
 std::vector<ElementType> elements_of(Hdf5Id type);
 
+/// The one whose path is `members`. Throws InternalError when there is none.
+ElementType element_of(Hdf5Id type, const std::vector<std::string>& members);
+
 /// The HDF5 type by which H5Dread gives a column's values packed and in native byte order.
 Hdf5Handle memory_type(const ElementType& element);
 

@@ -11,6 +11,8 @@
 #include "data/elements.hpp"
 #include "data/file_descriptor.hpp"
 #include "data/fingerprint.hpp"
+#include "data/row_scan.hpp"
+#include "data/shape_text.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -25,24 +27,12 @@ constexpr std::uint64_t kSmallBytes = std::uint64_t{1} << 20;
 constexpr std::uint64_t kLargeDecodedBytes = std::uint64_t{1} << 30;
 constexpr std::size_t kMostLabelsShown = 20;
 
-std::string dimensions(std::span<const std::int64_t> lengths) {
-  std::vector<std::string> parts;
-  for (const auto length : lengths) parts.push_back(std::to_string(length));
-  return base::joined(parts, " x ");
-}
-
 /// Calls `use` with the elements of blocks of rows.
 template <class Use>
 void scan(DatasetFile& file, const ColumnInfo& column, Use&& use) {
-  const auto row_bytes = static_cast<std::int64_t>(column.row_bytes());
-  const auto block = std::max<std::int64_t>(1, kScanBytes / std::max<std::int64_t>(1, row_bytes));
-  std::vector<std::byte> raw;
-  for (std::int64_t begin = 0; begin < column.rows(); begin += block) {
-    const auto count = std::min(block, column.rows() - begin);
-    raw.resize(static_cast<std::size_t>(count * row_bytes));
-    file.read_rows(column.name, begin, count, raw);
+  detail::for_each_block(file, column, kScanBytes, [&](std::int64_t, auto raw) {
     detail::with_elements(column.dtype, raw, use);
-  }
+  });
 }
 
 void count_labels(DatasetFile& file, const ColumnInfo& column, FileSummary& summary) {
@@ -174,8 +164,8 @@ std::string column_table(const FileSummary& summary) {
   for (std::size_t i = 0; i < summary.columns.size(); ++i) {
     const auto& column = summary.columns[i];
     rows.push_back({column.name, column.type_name,
-                    column.shape.empty() ? "-" : dimensions(column.shape),
-                    column.chunk.empty() ? "-" : dimensions(column.chunk),
+                    column.shape.empty() ? "-" : dimensions_text(column.shape),
+                    column.chunk.empty() ? "-" : dimensions_text(column.chunk),
                     column.filters.empty() ? "-" : base::joined(column.filters), summary.access[i],
                     base::format_bytes(summary.stored_bytes[i])});
   }

@@ -10,6 +10,7 @@
 #include "data/file_source.hpp"
 #include "data/fingerprint.hpp"
 #include "data/sample_mix.hpp"
+#include "data/shape_text.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -40,13 +41,8 @@ std::vector<std::int64_t> counts_of(const std::vector<detail::FileSource>& files
 }
 
 std::string form_of(const SourceInfo& info) {
-  const auto text = [](const std::vector<std::int64_t>& shape) {
-    std::vector<std::string> parts;
-    for (const auto length : shape) parts.push_back(std::to_string(length));
-    return "[" + base::joined(parts) + "]";
-  };
-  return std::string(name_of(info.kind)) + ", inputs " + text(info.input_shape) + ", targets " +
-         text(info.target_shape);
+  return std::string(name_of(info.kind)) + ", inputs " + shape_text(info.input_shape) +
+         ", targets " + shape_text(info.target_shape);
 }
 
 void require_alike(const detail::FileSource& file, const detail::FileSource& first) {

@@ -16,6 +16,7 @@
 #include "data/elements.hpp"
 #include "data/fingerprint.hpp"
 #include "data/permutation.hpp"
+#include "data/row_scan.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -187,7 +188,7 @@ class Splitting {
     }
     std::map<std::int64_t, std::vector<std::int64_t>> rows_of;
     std::int64_t row = 0;
-    for_each_block(column, [&](std::span<const std::byte> raw) {
+    detail::for_each_block(file_, column, kBlockBytes, [&](std::int64_t, auto raw) {
       detail::with_elements(column.dtype, raw, [&]<class T>(std::span<const T> elements) {
         if constexpr (std::is_integral_v<T>) {
           for (const T element : elements) rows_of[detail::to_i64(element)].push_back(row++);
@@ -200,19 +201,6 @@ class Splitting {
       const auto count = static_cast<std::int64_t>(rows.size());
       assign(split_counts(count, options_.parts, owed), stratum++, count,
              [&rows = rows](std::int64_t i) { return rows[static_cast<std::size_t>(i)]; });
-    }
-  }
-
-  template <class Use>
-  void for_each_block(const ColumnInfo& column, Use&& use) {
-    const auto row_bytes = static_cast<std::int64_t>(column.row_bytes());
-    const auto most = std::max<std::int64_t>(1, kBlockBytes / std::max<std::int64_t>(1, row_bytes));
-    std::vector<std::byte> raw;
-    for (std::int64_t begin = 0; begin < column.rows(); begin += most) {
-      const auto count = std::min(most, column.rows() - begin);
-      raw.resize(static_cast<std::size_t>(count * row_bytes));
-      file_.read_rows(column.name, begin, count, raw);
-      use(std::span<const std::byte>(raw));
     }
   }
 
@@ -250,7 +238,7 @@ class Splitting {
     }
     const auto row_bytes = column.row_bytes();
     std::size_t row = 0;
-    for_each_block(column, [&](std::span<const std::byte> raw) {
+    detail::for_each_block(file_, column, kBlockBytes, [&](std::int64_t, auto raw) {
       for (std::size_t begin = 0; begin < raw.size(); begin += row_bytes) {
         buffers[part_of_[row++]].add(raw.subspan(begin, row_bytes));
       }

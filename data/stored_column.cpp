@@ -53,15 +53,11 @@ class Description {
 
   StoredColumn make() {
     const Hdf5Handle type(checked(H5Dget_type(dataset_), "H5Dget_type"), H5Tclose);
-    const auto elements = elements_of(type.id());
-    const auto element = std::find_if(elements.begin(), elements.end(), [&](const auto& one) {
-      return one.members == column_.members;
-    });
-    LOCKSTEP_EXPECT(element != elements.end(), "column " + base::quote(column_.name) + " is gone");
-    made_.element = stored_element(type.id(), *element);
+    const auto element = element_of(type.id(), column_.members);
+    made_.element = stored_element(type.id(), element);
     made_.extent.assign(column_.shape.begin(),
-                        column_.shape.end() - static_cast<std::ptrdiff_t>(element->lengths.size()));
-    made_.why_foreign = foreign_reason(*element);
+                        column_.shape.end() - static_cast<std::ptrdiff_t>(element.lengths.size()));
+    made_.why_foreign = foreign_reason(element);
     if (made_.why_foreign.empty()) {
       H5Pget_layout(plist_.id()) == H5D_CONTIGUOUS ? place_contiguous() : place_chunks();
     }

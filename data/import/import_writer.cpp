@@ -1,4 +1,5 @@
 #include "data/import/import_writer.hpp"
+#include "data/shape_text.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -137,12 +138,6 @@ std::string file_name_of(const std::string& path) {
   const auto whole = std::filesystem::path(path).lexically_normal();
   // `folder/` has an empty last part.
   return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
-}
-
-std::string shape_text(std::span<const std::int64_t> shape) {
-  std::vector<std::string> lengths;
-  for (const auto length : shape) lengths.push_back(std::to_string(length));
-  return "[" + base::joined(lengths) + "]";
 }
 
 }  // namespace lockstep::data::detail

@@ -83,7 +83,4 @@ std::string json_text(const nlohmann::ordered_json& json);
 /// The last part of a path.
 std::string file_name_of(const std::string& path);
 
-/// `[150, 4]`
-std::string shape_text(std::span<const std::int64_t> shape);
-
 }  // namespace lockstep::data::detail

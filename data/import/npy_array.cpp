@@ -1,4 +1,5 @@
 #include "data/import/npy_array.hpp"
+#include "data/shape_text.hpp"
 
 #include <unistd.h>
 

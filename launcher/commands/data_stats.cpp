@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/text.hpp"
+#include "data/shape_text.hpp"
 #include "data/statistics.hpp"
 #include "launcher/commands/data_options.hpp"
 
@@ -23,10 +24,6 @@ std::string number_text(const std::optional<double>& number) {
   return number ? fmt::format("{:.6g}", *number) : "-";
 }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  return fmt::format("{}", fmt::join(shape, " x "));
-}
-
 std::string column_table(const data::FileStatistics& statistics, const Style& style) {
   Table table({{"dataset"},
                {"type"},
@@ -40,8 +37,9 @@ std::string column_table(const data::FileStatistics& statistics, const Style& st
                {"std", Align::kRight}});
   for (const auto& column : statistics.columns) {
     const auto& overall = column.overall;
-    table.add_row({column.name, std::string(name_of(column.dtype)), shape_text(column.shape),
-                   count_text(column.nans), count_text(column.infinities), count_text(column.zeros),
+    table.add_row({column.name, std::string(name_of(column.dtype)),
+                   data::dimensions_text(column.shape), count_text(column.nans),
+                   count_text(column.infinities), count_text(column.zeros),
                    number_text(column.smallest), number_text(column.largest),
                    overall ? number_text(overall->mean) : "-",
                    overall ? number_text(overall->deviation) : "-"});
