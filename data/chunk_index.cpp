@@ -69,13 +69,17 @@ std::vector<std::int64_t> chunk_grid(const StoredColumn& column) {
   return grid;
 }
 
+std::size_t chunk_count(const StoredColumn& column) {
+  std::size_t chunks = 1;
+  for (const auto length : chunk_grid(column)) chunks *= static_cast<std::size_t>(length);
+  return chunks;
+}
+
 ChunkIndex read_chunk_index(Hdf5Id file, Hdf5Id dataset, const StoredColumn& column,
                             const std::string& what, std::uint64_t file_bytes) {
   const auto problem = what + " has a chunk that cannot be found";
   const auto grid = chunk_grid(column);
-  std::size_t chunks = 1;
-  for (const auto length : grid) chunks *= static_cast<std::size_t>(length);
-  ChunkIndex index(chunks);
+  ChunkIndex index(chunk_count(column));
   RawReadProbe probe(file);
   std::vector<std::byte> unused;
   std::vector<std::int64_t> at(grid.size(), 0);

@@ -29,6 +29,9 @@ using ChunkIndex = std::vector<ChunkPlace>;
 /// Chunks along each dimension.
 std::vector<std::int64_t> chunk_grid(const StoredColumn& column);
 
+/// Chunks of the whole grid.
+std::size_t chunk_count(const StoredColumn& column);
+
 /// Asks HDF5 for every chunk. Throws DataError when one lies beyond the end of the file. Needs the
 /// Hdf5Lock.
 ChunkIndex read_chunk_index(Hdf5Id file, Hdf5Id dataset, const StoredColumn& column,

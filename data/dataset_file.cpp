@@ -107,11 +107,8 @@ struct DatasetFile::State {
   }
 
   Hdf5Handle open_dataset(const ColumnInfo& info) const {
-    return {read_checked(H5Dopen2(hdf5.id(), info.dataset.c_str(), H5P_DEFAULT), "H5Dopen2",
-                         "dataset " + base::quote(info.name) + " of " + base::quote(path) +
-                             " cannot be opened",
-                         "the file is damaged; copy or make it again"),
-            H5Dclose};
+    return detail::open_dataset(hdf5.id(), info.dataset,
+                                "dataset " + base::quote(info.name) + " of " + base::quote(path));
   }
 
   std::string path;

@@ -63,6 +63,12 @@ Hdf5Id open_object(Hdf5Id group, const char* name) {
   return opened;
 }
 
+Hdf5Handle open_dataset(Hdf5Id file, const std::string& name, const std::string& what) {
+  return {read_checked(H5Dopen2(file, name.c_str(), H5P_DEFAULT), "H5Dopen2",
+                       what + " cannot be opened", "the file is damaged; copy or make it again"),
+          H5Dclose};
+}
+
 Hdf5Lock::Hdf5Lock() {
   process_lock().lock();
   H5Eget_auto2(H5E_DEFAULT, &former_handler_, &former_data_);

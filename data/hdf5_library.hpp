@@ -60,6 +60,9 @@ class Hdf5Handle {
 /// closing files and little else. Needs the lock.
 Hdf5Id open_object(Hdf5Id group, const char* name);
 
+/// The dataset `name` of `file`. Throws DataError, in which `what` names it. Needs the lock.
+Hdf5Handle open_dataset(Hdf5Id file, const std::string& name, const std::string& what);
+
 /// What HDF5's error stack says about the last failed call: the outermost and the innermost reason.
 /// Clears the stack. Needs the lock.
 std::string hdf5_reason();

@@ -1,7 +1,5 @@
 #include "data/row_reader.hpp"
 
-#include <hdf5.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -10,7 +8,6 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "data/hdf5_types.hpp"
 
 namespace lockstep::data::detail {
 namespace {
@@ -26,8 +23,6 @@ constexpr std::size_t kPage = 4096;
 constexpr std::size_t kPrefetchedOfLongPage = 1024;
 /// As long as a slow chunk takes; then it is decoded a second time.
 constexpr std::chrono::milliseconds kPatience{50};
-
-const char* const kDamageAdvice = "the file is damaged; copy or make it again";
 
 std::size_t rows_ahead(std::size_t row_bytes) {
   return std::clamp<std::size_t>(kPrefetchBytes / row_bytes, 1, kMostRowsAhead);
@@ -68,9 +63,7 @@ RowReader::RowReader(const Files& files, const ColumnInfo& info, const DatasetFi
 void RowReader::place_storage(const Files& files, const DatasetFileOptions& options) {
   const auto file_bytes = files.descriptor.size();
   const Hdf5Lock lock;
-  dataset_ = Hdf5Handle(read_checked(H5Dopen2(files.hdf5, info_.dataset.c_str(), H5P_DEFAULT),
-                                     "H5Dopen2", described() + " cannot be opened", kDamageAdvice),
-                        H5Dclose);
+  dataset_ = open_dataset(files.hdf5, info_.dataset, described());
   stored_ = describe_storage(dataset_.id(), info_, described(), file_bytes);
   stored_row_bytes_ = stored_.element.bytes;
   for (std::size_t axis = 1; axis < stored_.extent.size(); ++axis) {
@@ -84,9 +77,7 @@ void RowReader::place_storage(const Files& files, const DatasetFileOptions& opti
       return;
     case Storage::kChunked: {
       const ChunkIndexCache known(options.cache_directory);
-      std::size_t chunks = 1;
-      for (const auto length : chunk_grid(stored_)) chunks *= static_cast<std::size_t>(length);
-      auto index = known.find(files.descriptor, info_.dataset, chunks);
+      auto index = known.find(files.descriptor, info_.dataset, chunk_count(stored_));
       if (!index) {
         index = read_chunk_index(files.hdf5, dataset_.id(), stored_, described(), file_bytes);
         known.keep(files.descriptor, info_.dataset, *index);
