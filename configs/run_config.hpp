@@ -117,6 +117,7 @@ struct DataConfig {
   std::vector<double> std;
   AugmentConfig augment;
   std::int64_t queue_depth = 4;
+  std::int64_t decode_threads = 1;
   std::int64_t cache_bytes = std::int64_t{1} << 30;
 
   bool operator==(const DataConfig&) const = default;
@@ -124,10 +125,11 @@ struct DataConfig {
 
 template <class V, MaybeConst<DataConfig> C>
 void describe(V& v, C& c) {
-  v.knob("train", c.train,
-         {.effect = "HDF5 file of the training samples, or several read as one, or patterns such as "
-                    "shards/*.h5; required",
-          .affects = Affects::kData});
+  v.knob(
+      "train", c.train,
+      {.effect = "HDF5 file of the training samples, or several read as one, or patterns such as "
+                 "shards/*.h5; required",
+       .affects = Affects::kData});
   v.knob("test", c.test,
          {.effect = "HDF5 file or files of the evaluation samples; empty = no evaluation",
           .affects = Affects::kData});
@@ -146,11 +148,12 @@ void describe(V& v, C& c) {
          {.effect = "classes become targets of one 1 among 0s, learned as numbers (mse)"});
   v.knob("shuffle", c.shuffle,
          {.effect = "a new order of the training samples each epoch, keyed by train.seed"});
-  v.knob("order", c.order,
-         {.effect = "how they are shuffled: exact = any sample may follow any other, block = blocks "
-                    "of neighbours in random order and the samples of a window of blocks shuffled, "
-                    "for compressed files larger than memory",
-          .names = {"exact", "block"}});
+  v.knob(
+      "order", c.order,
+      {.effect = "how they are shuffled: exact = any sample may follow any other, block = blocks "
+                 "of neighbours in random order and the samples of a window of blocks shuffled, "
+                 "for compressed files larger than memory",
+       .names = {"exact", "block"}});
   v.knob("block_samples", c.block_samples,
          {.effect = "order block: samples of a block; 0 = a chunk of the file's inputs, or 1024",
           .unit = "samples",
@@ -172,6 +175,12 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution,
           .least = 1,
           .most = 4096});
+  v.knob("decode_threads", c.decode_threads,
+         {.effect = "threads of each rank that decode coming samples and ask for their pages, "
+                    "beside the one that reads; 0 = none",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 256});
   v.knob("cache_bytes", c.cache_bytes,
          {.effect = "decoded samples of compressed files kept in memory, once a node",
           .unit = "bytes",

@@ -21,6 +21,11 @@ class ChunkDecoder {
   ChunkDecoder(const MappedFile& mapped, const StoredColumn& column, ChunkIndex index,
                std::string what);
 
+  /// Another one of the same chunks, for another thread.
+  ChunkDecoder twin() const { return {mapped_, column_, index_, what_}; }
+
+  std::int64_t rows_of(std::int64_t band) const;
+
   /// Rows of the band, packed and in native byte order; `out` is exactly as large. Throws DataError
   /// naming the row where a chunk is damaged.
   void decode(std::int64_t band, std::span<std::byte> out);
@@ -41,7 +46,6 @@ class ChunkDecoder {
   void copy_part(std::span<const std::byte> chunk, const Corner& corner, std::int64_t band_begin,
                  std::span<std::byte> out) const;
   void fill_part(std::span<std::byte> out) const;
-  std::int64_t rows_of(std::int64_t band) const;
   [[noreturn]] void refuse(std::int64_t row, const std::string& problem) const;
 
   const MappedFile& mapped_;

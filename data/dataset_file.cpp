@@ -38,6 +38,20 @@ bool has_signature(const detail::FileDescriptor& file) {
   return false;
 }
 
+/// Headers and indexes are read once: a cache of HDF5's usual 2 MiB a file would stay for nothing.
+void keep_little_metadata(detail::Hdf5Id access) {
+  constexpr std::size_t kBytes = 64 << 10;
+  H5AC_cache_config_t config{};
+  config.version = H5AC__CURR_CACHE_CONFIG_VERSION;
+  H5Pget_mdc_config(access, &config);
+  config.set_initial_size = true;
+  config.initial_size = config.min_size = config.max_size = kBytes;
+  config.incr_mode = H5C_incr__off;
+  config.flash_incr_mode = H5C_flash_incr__off;
+  config.decr_mode = H5C_decr__off;
+  H5Pset_mdc_config(access, &config);
+}
+
 Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file) {
   if (!has_signature(file)) {
     throw base::DataError("data file " + base::quote(path) + " is not HDF5 (" +
@@ -49,6 +63,7 @@ Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file
   const auto access = detail::driver_access();
   // What HDF5 leaves open after an error inside a damaged file must not keep the file alive.
   H5Pset_fclose_degree(access.id(), H5F_CLOSE_STRONG);
+  keep_little_metadata(access.id());
   const auto id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id());
   if (id < 0) {
     const auto reason = detail::hdf5_reason();
@@ -191,6 +206,10 @@ void DatasetFile::read_rows(const std::string& column, std::span<const std::int6
 void DatasetFile::visit_rows(const std::string& column, std::span<const std::int64_t> rows,
                              const UseRow& use) {
   state_->reader(*this, column).visit(rows, use);
+}
+
+std::function<void(std::span<const std::int64_t>)> DatasetFile::ahead(const std::string& column) {
+  return state_->reader(*this, column).ahead();
 }
 
 std::vector<std::string> DatasetFile::read_strings(const std::string& name, std::int64_t begin,

@@ -85,6 +85,10 @@ class DatasetFile {
   /// valid during the call, native and aligned for its type. It may be trusted once `visit_rows`
   /// has returned: a file that is cut short meanwhile gives zeros, then a DataError.
   void visit_rows(const std::string& column, std::span<const std::int64_t> rows, const UseRow& use);
+  /// Brings rows into memory that `visit_rows` will soon be asked for: decodes them into this
+  /// object's cache, or asks for their pages. For one other thread, while this object lives and
+  /// after `share_cache`. Throws DataError. Empty where nothing can be done.
+  std::function<void(std::span<const std::int64_t> rows)> ahead(const std::string& column);
   /// The strings of rows [begin, begin + count) of a column `[rows]` of fixed or variable strings.
   std::vector<std::string> read_strings(const std::string& column, std::int64_t begin,
                                         std::int64_t count);

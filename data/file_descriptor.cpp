@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -83,6 +84,13 @@ void* FileDescriptor::map() const {
                           std::strerror(errno) + "); check the file system and 'ulimit -v'");
   }
   return begin;
+}
+
+bool FileDescriptor::in_memory(std::uint64_t offset) const {
+  std::byte byte{};
+  const iovec to{&byte, 1};
+  return ::preadv2(descriptor_, &to, 1, static_cast<off_t>(offset), RWF_NOWAIT) >= 0 ||
+         errno != EAGAIN;
 }
 
 void FileDescriptor::read_at(std::uint64_t offset, std::span<std::byte> bytes) const {

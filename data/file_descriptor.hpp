@@ -36,6 +36,9 @@ class FileDescriptor {
   void require_size() const;
   /// Maps the whole file for reading; the caller unmaps. Throws DataError.
   void* map() const;
+  /// False when the byte at `offset` would have to come from storage, as far as the file system
+  /// tells.
+  bool in_memory(std::uint64_t offset) const;
   /// Fills `bytes`. Throws DataError when the file ends before.
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const;
 

@@ -367,6 +367,29 @@ std::vector<FileSource::CachedColumn> FileSource::cached_columns() const {
   return cached;
 }
 
+BringSamples FileSource::ahead() {
+  if (info_.kind == TaskKind::kTokens) {
+    return [bring = file_.ahead(targets_->name), context = options_.context, seed = options_.seed,
+            windows = options_.token_windows,
+            ends = std::vector<std::int64_t>()](auto samples, std::int64_t epoch) mutable {
+      if (!bring) return;
+      const bool shifts = windows == TokenWindows::kShifted;
+      const auto shift = shifts ? window_shift(seed, epoch, context) : 0;
+      ends.clear();
+      for (const auto sample : samples) {
+        ends.push_back(sample * context + shift);
+        ends.push_back(ends.back() + context);
+      }
+      bring(ends);
+    };
+  }
+  return [inputs = file_.ahead(inputs_->name), targets = file_.ahead(targets_->name)](
+             std::span<const std::int64_t> samples, std::int64_t /*epoch*/) {
+    if (inputs) inputs(samples);
+    if (targets) targets(samples);
+  };
+}
+
 std::int64_t FileSource::chunk_rows() const {
   const auto& column = inputs_ != nullptr ? *inputs_ : *targets_;
   return column.chunk.empty() ? 0 : column.chunk.front();

@@ -13,6 +13,7 @@
 #include "data/batch.hpp"
 #include "data/dataset_file.hpp"
 #include "data/input_scaling.hpp"
+#include "data/read_ahead.hpp"
 #include "data/source.hpp"
 
 namespace lockstep::data::detail {
@@ -44,6 +45,8 @@ class FileSource {
   };
   /// The columns whose rows have to be decoded.
   std::vector<CachedColumn> cached_columns() const;
+  /// Brings samples into memory, on another thread. See DatasetFile::ahead.
+  BringSamples ahead();
   DatasetFile& file() { return file_; }
   /// Rows of a chunk of the inputs; 0 when they are not in chunks.
   std::int64_t chunk_rows() const;

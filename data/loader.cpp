@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "data/read_ahead.hpp"
 
 namespace lockstep::data {
 namespace {
@@ -31,8 +32,9 @@ std::size_t bytes_of(const Batch& batch) {
 
 struct Loader::State {
   State(ReadSamples read_samples, std::string data_name, const LoaderPlan& loader_plan,
-        LoaderOptions loader_options)
-      : read(std::move(read_samples)),
+        LoaderOptions loader_options, std::unique_ptr<ReadAhead> read_ahead = nullptr)
+      : ahead_of_reader(std::move(read_ahead)),
+        read(std::move(read_samples)),
         name(std::move(data_name)),
         plan(loader_plan),
         options(loader_options),
@@ -57,11 +59,13 @@ struct Loader::State {
   }
 
   void run() {
+    std::int64_t number = 0;
     try {
       for (auto step = plan.first_step; step < plan.last_step; ++step) {
         for (auto index = plan.micro_begin; index < plan.micro_end; ++index) {
           auto batch = take_buffers();
           if (!batch) return;
+          if (ahead_of_reader) ahead_of_reader->reached(number++);
           rows_of(step, index, rows);
           batch->epoch = step / steps_per_epoch(plan.samples, plan.global_batch);
           batch->step = step;
@@ -142,6 +146,7 @@ struct Loader::State {
     }
   }
 
+  const std::unique_ptr<ReadAhead> ahead_of_reader;
   const ReadSamples read;
   const std::string name;
   const LoaderPlan plan;
@@ -161,12 +166,38 @@ struct Loader::State {
   std::thread thread;
 };
 
-Loader::Loader(SampleSource& source, const LoaderPlan& plan, LoaderOptions options)
-    : Loader([&source](std::span<const std::int64_t> rows,
-                       Batch& batch) { source.read(rows, batch, ReadFor::kTraining); },
-             source.name(), plan, options) {
+namespace {
+
+/// As far ahead as bands are tall and windows are long: the samples of a coming band or window are
+/// asked for together.
+std::int64_t batches_ahead(const SampleSource& source, const LoaderPlan& plan,
+                           const LoaderOptions& options) {
+  constexpr std::int64_t kBands = 4;
+  const auto window = plan.order.window_samples();
+  // More than a part of a window would push bands out of the cache before they are read.
+  if (window > 0) return options.depth + window / 2 / plan.micro_batch;
+  return kSmallAheadBatches + kBands * source.info().chunk_rows / plan.micro_batch;
+}
+
+std::unique_ptr<ReadAhead> start_read_ahead(SampleSource& source, const LoaderPlan& plan,
+                                            const LoaderOptions& options) {
+  std::vector<BringSamples> bring;
+  for (std::int64_t i = 0; i < options.decode_threads; ++i) bring.push_back(source.ahead());
+  if (bring.empty()) return nullptr;
+  return std::make_unique<ReadAhead>(plan, std::move(bring), batches_ahead(source, plan, options));
+}
+
+}  // namespace
+
+Loader::Loader(SampleSource& source, const LoaderPlan& plan, LoaderOptions options) {
+  check(plan);
   LOCKSTEP_EXPECT(plan.samples <= source.info().samples,
                   "the loader's plan has more samples than " + base::quote(source.name()));
+  state_ = std::make_unique<State>(
+      [&source](std::span<const std::int64_t> rows, Batch& batch) {
+        source.read(rows, batch, ReadFor::kTraining);
+      },
+      source.name(), plan, options, start_read_ahead(source, plan, options));
 }
 
 Loader::Loader(ReadSamples read, std::string name, const LoaderPlan& plan, LoaderOptions options)

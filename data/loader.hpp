@@ -1,7 +1,8 @@
 #pragma once
 // Reads a rank's micro-batches ahead of the training step on one background thread.
-// `next` and `recycle` are called by one thread. The loader's thread is the only user of the source
-// while the loader lives. Memory: at most depth + 2 batches, or 64 where these are below 1 MiB.
+// `next` and `recycle` are called by one thread. The loader's threads are the only users of the
+// source while the loader lives. Memory: at most depth + 2 batches, or 64 where these are below 1
+// MiB.
 
 #include <chrono>
 #include <cstdint>
@@ -19,6 +20,7 @@ namespace lockstep::data {
 struct LoaderOptions {
   std::int64_t depth = 4;                       ///< micro-batches read ahead, at least 1
   std::chrono::milliseconds deadline{300'000};  ///< longest wait of `next`
+  std::int64_t decode_threads = 1;              ///< threads that bring coming samples into memory
 };
 
 class Loader {

@@ -108,6 +108,24 @@ std::span<const std::byte> MappedFile::bytes() const {
   return {static_cast<const std::byte*>(mapping_->begin), mapping_->bytes};
 }
 
+bool MappedFile::holds(std::span<const std::byte> part) const {
+  const auto all = bytes();
+  return part.data() >= all.data() && part.data() < all.data() + all.size();
+}
+
+bool MappedFile::in_memory(std::span<const std::byte> part) const {
+  return !holds(part) || file_->in_memory(static_cast<std::uint64_t>(part.data() - bytes().data()));
+}
+
+void MappedFile::bring_in(std::span<const std::byte> part) const {
+  if (!holds(part)) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(part.data()) + part.size();
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
 void MappedFile::require_whole() const {
   file_->require_size();
   if (mapping_->watched != nullptr && mapping_->watched->lost) {

@@ -24,7 +24,15 @@ class MappedFile {
   /// Throws DataError when the file was cut short or could not be read since it was mapped.
   void require_whole() const;
 
+  /// False when the first of `bytes`, a part of this file's, would have to come from storage, as
+  /// far as the file system tells. Bytes that are none of this file's are in memory.
+  bool in_memory(std::span<const std::byte> bytes) const;
+  /// Starts to read a part of this file from storage; never waits for it.
+  void bring_in(std::span<const std::byte> bytes) const;
+
  private:
+  bool holds(std::span<const std::byte> bytes) const;
+
   struct Mapping;
   const FileDescriptor* file_;
   std::unique_ptr<Mapping> mapping_;

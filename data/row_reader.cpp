@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <thread>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "data/row_ahead.hpp"
 
 namespace lockstep::data::detail {
 namespace {
@@ -294,6 +296,18 @@ bool RowReader::use_band(std::span<const Wanted> wanted, const UseRow& use, bool
 void RowReader::use_rows(std::span<const Wanted> wanted, const std::byte* band,
                          const UseRow& use) const {
   for (const auto& one : wanted) use(one.place, band + offset_in_band(one.row));
+}
+
+std::function<void(std::span<const std::int64_t>)> RowReader::ahead() {
+  if (access_ == RowAccess::kHdf5) return {};
+  if (access_ == RowAccess::kDecoded) {
+    open_cache();
+    // A std::function copies what it holds, a decoder's buffers are not for copying.
+    auto decode = std::make_shared<DecodeAhead>(decoder_->twin(), *cache_, band_rows_, row_bytes_);
+    return [decode](std::span<const std::int64_t> rows) { (*decode)(rows); };
+  }
+  return PagesAhead(
+      mapped_, [this](std::int64_t row) { return std::span(mapped_row(row), stored_row_bytes_); });
 }
 
 std::size_t RowReader::offset_in_band(std::int64_t row) const {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +46,10 @@ class RowReader {
   void read(std::int64_t begin, std::int64_t count, std::span<std::byte> out);
   /// DatasetFile::visit_rows.
   void visit(std::span<const std::int64_t> rows, const UseRow& use);
+
+  /// Brings rows into memory for this reader, on another thread; empty where HDF5 reads them. Made
+  /// after `share_cache`.
+  std::function<void(std::span<const std::int64_t> rows)> ahead();
 
   /// Bytes that a cache of all decoded rows takes; 0 when nothing is decoded.
   std::size_t whole_cache_bytes() const;

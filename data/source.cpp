@@ -222,6 +222,21 @@ std::size_t SampleSource::plan_cache(std::size_t budget, std::int64_t window_sam
   return state_->plan_cache(budget, window_samples);
 }
 
+BringSamples SampleSource::ahead() {
+  std::vector<BringSamples> of_files;
+  for (auto& file : state_->files) of_files.push_back(file.ahead());
+  return [of_files, mix = state_->mix,
+          wanted = std::vector<std::vector<std::int64_t>>(of_files.size())](
+             std::span<const std::int64_t> samples, std::int64_t epoch) mutable {
+    for (auto& of_file : wanted) of_file.clear();
+    for (const auto sample : samples) {
+      const auto place = mix.at(sample, epoch);
+      wanted[place.file].push_back(place.sample);
+    }
+    for (std::size_t i = 0; i < of_files.size(); ++i) of_files[i](wanted[i], epoch);
+  };
+}
+
 void SampleSource::share_cache(std::span<std::byte> memory) { state_->share_cache(memory); }
 
 }  // namespace lockstep::data

@@ -13,6 +13,7 @@
 
 #include "data/augmentation.hpp"
 #include "data/batch.hpp"
+#include "data/read_ahead.hpp"
 #include "data/token_windows.hpp"
 
 namespace lockstep::data {
@@ -97,6 +98,10 @@ class SampleSource {
   /// of the same files with the same plan, in any process, may share it; each chunk is then decoded
   /// once for all of them. `memory` must outlive the source.
   void share_cache(std::span<std::byte> memory);
+
+  /// Brings training samples into memory that `read` will soon be asked for, on one other thread,
+  /// while the source lives. Call it after `share_cache`, once for each thread.
+  BringSamples ahead();
 
  private:
   struct State;

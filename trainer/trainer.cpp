@@ -142,7 +142,8 @@ TrainingOutcome Trainer::run() {
   const data::LoaderOptions loader{
       .depth = options_.config.data.queue_depth,
       .deadline = std::chrono::duration_cast<std::chrono::milliseconds>(
-          std::chrono::duration<double>(options_.config.launch.deadline_seconds))};
+          std::chrono::duration<double>(options_.config.launch.deadline_seconds)),
+      .decode_threads = options_.config.data.decode_threads};
   auto code = base::ExitCode::kDone;
   made_.step->parameters().model().train();
   if (steps_done_ < made_.total_steps) {

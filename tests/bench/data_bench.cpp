@@ -40,6 +40,7 @@ struct Reading {
   std::int64_t verify_epoch = 1;
   std::int64_t verified = 0;  ///< samples of `verify_epoch` that go into the checksum
   std::size_t cache_bytes = std::size_t{256} << 20;
+  std::int64_t decode_threads = 0;
 };
 
 data::OrderOptions order_of(const Reading& reading) {
@@ -144,8 +145,9 @@ Json measured(const Reading& reading, std::int64_t samples, const ReadPlan& read
           {"checksum", checksum.sum()}};
 }
 
-void through_loader(data::SampleSource& source, const data::LoaderPlan& plan, const UseBatch& use) {
-  data::Loader loader(source, plan);
+void through_loader(data::SampleSource& source, const data::LoaderPlan& plan,
+                    std::int64_t decode_threads, const UseBatch& use) {
+  data::Loader loader(source, plan, {.decode_threads = decode_threads});
   data::Batch batch;
   for (auto step = plan.first_step; step < plan.last_step; ++step) {
     if (batch.samples > 0) loader.recycle(std::move(batch));
@@ -154,7 +156,8 @@ void through_loader(data::SampleSource& source, const data::LoaderPlan& plan, co
   }
 }
 
-void by_one_thread(data::SampleSource& source, const data::LoaderPlan& plan, const UseBatch& use) {
+void by_one_thread(data::SampleSource& source, const data::LoaderPlan& plan,
+                   std::int64_t /*decode_threads*/, const UseBatch& use) {
   data::MicroBatchRows rows_of(plan);
   std::vector<std::int64_t> rows;
   data::Batch batch;
@@ -179,12 +182,12 @@ struct OpenSource {
 };
 
 Json run_reading(const Reading& reading,
-                 void (*go_through)(data::SampleSource&, const data::LoaderPlan&,
+                 void (*go_through)(data::SampleSource&, const data::LoaderPlan&, std::int64_t,
                                     const UseBatch&)) {
   OpenSource open(reading);
   return measured(reading, open.source.info().samples,
                   [&](const data::LoaderPlan& plan, const UseBatch& use) {
-                    go_through(open.source, plan, use);
+                    go_through(open.source, plan, reading.decode_threads, use);
                   });
 }
 
@@ -288,7 +291,7 @@ Json run_memory(const Reading& reading) {
   const auto opened = private_bytes();
   std::int64_t batch_bytes = 0;
   const auto plan = plan_of(reading, open.source.info().samples, 0, reading.epochs);
-  through_loader(open.source, plan, [&](const data::Batch& batch) {
+  through_loader(open.source, plan, reading.decode_threads, [&](const data::Batch& batch) {
     most = std::max(most, private_bytes());
     batch_bytes = static_cast<std::int64_t>(batch.inputs.size() * sizeof(float) +
                                             batch.classes.size() * sizeof(std::int64_t));
@@ -328,6 +331,7 @@ int run(int argc, char** argv) {
         ->check(CLI::PositiveNumber);
     command->add_option("--verify-epoch", reading.verify_epoch, "not timed, but checked");
     command->add_option("--verify", reading.verified, "samples of it that go into the checksum");
+    command->add_option("--decode-threads", reading.decode_threads, "beside the reader");
     command->add_option("--cache", reading.cache_bytes, "bytes of decoded rows to keep");
     return command;
   };

@@ -72,6 +72,8 @@ def h5py_ways(part, epochs=2, more=()):
 
 
 TRAIN = Contender("Lockstep, through its loader", ("train",))
+DECODING = Contender("Lockstep, through its loader, one decoding thread beside the reader",
+                     ("train", "--decode-threads", 1))
 SOURCE = Contender("Lockstep, one reader thread", ("source",))
 GATHER = Contender("C gather by hand", ("gather",))
 MEMMAPS = [Contender("fancy index", ("--way", "memmap")),
@@ -96,11 +98,11 @@ CONTESTS = {
     "exact-12k": contiguous("12 KiB rows f32", "12k", 64),
     "deflate-sequential": Contest(
         "sequential, deflate + shuffle, first epoch", "deflate", "sequential", 256, 0,
-        {"train": first_epoch(TRAIN)},
+        {"train": first_epoch(DECODING), "alone": first_epoch(TRAIN)},
         {"h5py": [Contender("slices", ("--way", "slices"), 1, 1)],
          "h5py-2": [Contender("DataLoader, slices, 2 workers",
                               ("--way", "loader-batches", "--workers", 2), 1, 1)]},
-        (Ratio("train", "h5py", 2.0, 3.5), Ratio("train", "h5py-2"))),
+        (Ratio("train", "h5py", 2.0, 3.5), Ratio("alone", "h5py"), Ratio("train", "h5py-2"))),
     "deflate-exact": Contest(
         "exact shuffle, deflate + shuffle, fits in memory, second epoch on", "deflate", "exact",
         256, 1, {"train": TRAIN._replace(words=("train", "--cache", ALL_CHUNKS))},
@@ -109,10 +111,10 @@ CONTESTS = {
         (Ratio("train", "h5py", 50, 200), Ratio("train", "h5py-cache", 8, 25))),
     "deflate-block": Contest(
         "block shuffle, deflate + shuffle, first epoch", "deflate", "block", 256, 0,
-        {"train": first_epoch(TRAIN)},
+        {"train": first_epoch(DECODING), "alone": first_epoch(TRAIN)},
         {"h5py": [Contender("the chunks of each window once, the same order",
                             ("--way", "windows", "--window", BLOCK * WINDOW), 1, 1)]},
-        (Ratio("train", "h5py", 2.0, 3.5),)),
+        (Ratio("train", "h5py", 2.0, 3.5), Ratio("alone", "h5py"))),
     "cold": Contest(
         "cold, sequential, contiguous, 1 KiB rows f32", "1k", "sequential", 256, 0,
         {"train": first_epoch(TRAIN)}, {"dd": [Contender("dd bs=1M of=/dev/null", ("dd",))]},
