@@ -8,7 +8,9 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <sstream>
 #include <thread>
+#include <utility>
 
 #include "base/error.hpp"
 #include "data/loader.hpp"
@@ -38,6 +40,24 @@ LoaderPlan plan_of(std::int64_t samples, OrderOptions order, std::int64_t epochs
   plan.order = order;
   plan.last_step = epochs * steps_per_epoch(samples, plan.global_batch);
   return plan;
+}
+
+/// Spoils one of the longer deflate streams of a file, those of its inputs; each begins with the
+/// header of level 4.
+void damage_inputs_in_the_middle(const std::string& path) {
+  std::stringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  const auto bytes = content.str();
+  const std::string header = "\x78\x5e";
+  constexpr std::size_t kLong = 120;
+  auto at = bytes.find(header, bytes.size() / 2);
+  for (auto next = bytes.find(header, at + 1); next - at < kLong;) {
+    at = std::exchange(next, bytes.find(header, next + 1));
+  }
+  ASSERT_LT(at, bytes.size());
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(at + 2));
+  file << "damaged!";
 }
 
 class ReadAheadOfFiles : public ::testing::Test {
@@ -111,15 +131,7 @@ TEST_F(ReadAheadOfFiles, BringsTheTokensOfShiftedWindows) {
 TEST_F(ReadAheadOfFiles, LeavesADamagedChunkToTheReaderAndItsPlaceInTheOrder) {
   constexpr std::int64_t kMany = 8000;
   const auto path = write("packed.h5", {.chunk_rows = 20, .deflate = 4}, kMany);
-  {
-    // In the stored chunks of x, which take up most of the file, and longer than one.
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(0, std::ios::end);
-    const auto size = static_cast<std::int64_t>(file.tellp());
-    file.seekp(size / 2);
-    const std::string damage(1000, '~');
-    file.write(damage.data(), static_cast<std::streamsize>(damage.size()));
-  }
+  damage_inputs_in_the_middle(path);
   const auto batches_before_the_error = [&](std::int64_t threads) {
     SampleSource source({.paths = {path}});
     Loader loader(source, plan_of(kMany, {.shuffle = Shuffle::kOff}), {.decode_threads = threads});
