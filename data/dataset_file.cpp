@@ -56,8 +56,7 @@ Hdf5Handle open_hdf5(const std::string& path, const detail::FileDescriptor& file
   if (!has_signature(file)) {
     throw base::DataError("data file " + base::quote(path) + " is not HDF5 (" +
                           base::format_bytes(file.size()) +
-                          " without an HDF5 signature); convert it, for images with 'lockstep data "
-                          "import idx'");
+                          " without an HDF5 signature); convert it with 'lockstep data import'");
   }
   const Hdf5Lock lock;
   const auto access = detail::driver_access();

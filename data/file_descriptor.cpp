@@ -22,8 +22,9 @@ FileDescriptor::FileDescriptor(const std::string& path) : path_(path) {
     const int error_number = errno;
     throw base::DataError(
         "data file " + base::quote(path) + " cannot be opened (" + std::strerror(error_number) +
-        (error_number == ENOENT ? "); check the path, or make one with 'lockstep data synth'"
-                                : "); check its permissions"));
+        (error_number == ENOENT
+             ? "); check the path, or make one with 'lockstep data import' or 'lockstep data synth'"
+             : "); check its permissions"));
   }
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {

@@ -38,7 +38,9 @@ constexpr std::array kAdvice{
     Advice{ExitCode::kCheckpoint,
            "run 'lockstep verify RUN': it names the damaged file; older "
            "checkpoints of the run may be good"},
-    Advice{ExitCode::kGate, "the run itself is fine; compare its metrics with what was asked"},
+    Advice{
+        ExitCode::kGate,
+        "the run or the data themselves could be read; compare what was found with what was asked"},
     Advice{ExitCode::kRestarts,
            "the same failure came back; remove its cause, then 'lockstep "
            "resume RUN'"},
