@@ -207,7 +207,7 @@ void DatasetFile::visit_rows(const std::string& column, std::span<const std::int
   state_->reader(*this, column).visit(rows, use);
 }
 
-std::function<void(std::span<const std::int64_t>)> DatasetFile::ahead(const std::string& column) {
+BringRows DatasetFile::ahead(const std::string& column) {
   return state_->reader(*this, column).ahead();
 }
 

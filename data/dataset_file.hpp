@@ -46,6 +46,9 @@ enum class RowAccess {
 /// Takes the row wanted at `place`; must not throw.
 using UseRow = std::function<void(std::size_t place, const std::byte* row)>;
 
+/// Brings rows into memory that are soon read from there. Belongs to one thread.
+using BringRows = std::function<void(std::span<const std::int64_t> rows)>;
+
 struct DatasetFileOptions {
   /// Decoded rows kept a column, unless `share_cache` gives it other memory.
   std::size_t cache_bytes = std::size_t{256} << 20;
@@ -87,8 +90,9 @@ class DatasetFile {
   void visit_rows(const std::string& column, std::span<const std::int64_t> rows, const UseRow& use);
   /// Brings rows into memory that `visit_rows` will soon be asked for: decodes them into this
   /// object's cache, or asks for their pages. For one other thread, while this object lives and
-  /// after `share_cache`. Throws DataError. Empty where nothing can be done.
-  std::function<void(std::span<const std::int64_t> rows)> ahead(const std::string& column);
+  /// after `share_cache`. Throws DataError. Empty where HDF5 reads the rows, and where a
+  /// sample of them is in memory as it is wanted.
+  BringRows ahead(const std::string& column);
   /// The strings of rows [begin, begin + count) of a column `[rows]` of fixed or variable strings.
   std::vector<std::string> read_strings(const std::string& column, std::int64_t begin,
                                         std::int64_t count);

@@ -368,11 +368,12 @@ std::vector<FileSource::CachedColumn> FileSource::cached_columns() const {
 }
 
 BringSamples FileSource::ahead() {
+  auto targets = file_.ahead(targets_->name);
   if (info_.kind == TaskKind::kTokens) {
-    return [bring = file_.ahead(targets_->name), context = options_.context, seed = options_.seed,
+    if (!targets) return {};
+    return [targets, context = options_.context, seed = options_.seed,
             windows = options_.token_windows,
             ends = std::vector<std::int64_t>()](auto samples, std::int64_t epoch) mutable {
-      if (!bring) return;
       const bool shifts = windows == TokenWindows::kShifted;
       const auto shift = shifts ? window_shift(seed, epoch, context) : 0;
       ends.clear();
@@ -380,11 +381,12 @@ BringSamples FileSource::ahead() {
         ends.push_back(sample * context + shift);
         ends.push_back(ends.back() + context);
       }
-      bring(ends);
+      targets(ends);
     };
   }
-  return [inputs = file_.ahead(inputs_->name), targets = file_.ahead(targets_->name)](
-             std::span<const std::int64_t> samples, std::int64_t /*epoch*/) {
+  auto inputs = file_.ahead(inputs_->name);
+  if (!inputs && !targets) return {};
+  return [inputs, targets](std::span<const std::int64_t> samples, std::int64_t /*epoch*/) {
     if (inputs) inputs(samples);
     if (targets) targets(samples);
   };

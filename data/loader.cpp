@@ -182,7 +182,9 @@ std::int64_t batches_ahead(const SampleSource& source, const LoaderPlan& plan,
 std::unique_ptr<ReadAhead> start_read_ahead(SampleSource& source, const LoaderPlan& plan,
                                             const LoaderOptions& options) {
   std::vector<BringSamples> bring;
-  for (std::int64_t i = 0; i < options.decode_threads; ++i) bring.push_back(source.ahead());
+  for (std::int64_t i = 0; i < options.decode_threads; ++i) {
+    if (auto one = source.ahead()) bring.push_back(std::move(one));
+  }
   if (bring.empty()) return nullptr;
   return std::make_unique<ReadAhead>(plan, std::move(bring), batches_ahead(source, plan, options));
 }

@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace lockstep::data::detail {
-namespace {
-
-/// Rows looked at before pages are asked for: those of a file in memory cost no more than this.
-constexpr std::size_t kProbes = 8;
-
-}  // namespace
 
 void DecodeAhead::operator()(std::span<const std::int64_t> rows) {
   bands_.clear();
@@ -31,13 +25,16 @@ void DecodeAhead::operator()(std::span<const std::int64_t> rows) {
   }
 }
 
-void PagesAhead::operator()(std::span<const std::int64_t> rows) {
+bool PagesAhead::in_memory(std::span<const std::int64_t> rows) const {
   const auto step = std::max<std::size_t>(1, rows.size() / kProbes);
-  bool in_memory = true;
-  for (std::size_t i = 0; i < rows.size() && in_memory; i += step) {
-    in_memory = mapped_->in_memory(row_(rows[i]));
+  for (std::size_t i = 0; i < rows.size(); i += step) {
+    if (!mapped_->in_memory(row_(rows[i]))) return false;
   }
-  if (in_memory) return;
+  return true;
+}
+
+void PagesAhead::operator()(std::span<const std::int64_t> rows) {
+  if (in_memory(rows)) return;
   wanted_.clear();
   for (const auto row : rows) wanted_.push_back(row_(row));
   std::sort(wanted_.begin(), wanted_.end(),

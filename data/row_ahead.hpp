@@ -42,6 +42,11 @@ class PagesAhead {
 
   void operator()(std::span<const std::int64_t> rows);
 
+  /// Rows looked at before pages are asked for: those of a file in memory cost no more than this.
+  static constexpr std::int64_t kProbes = 16;
+  /// Whether all of some kProbes of the rows are.
+  bool in_memory(std::span<const std::int64_t> rows) const;
+
  private:
   const MappedFile* mapped_;
   RowBytes row_;

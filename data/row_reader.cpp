@@ -298,7 +298,7 @@ void RowReader::use_rows(std::span<const Wanted> wanted, const std::byte* band,
   for (const auto& one : wanted) use(one.place, band + offset_in_band(one.row));
 }
 
-std::function<void(std::span<const std::int64_t>)> RowReader::ahead() {
+BringRows RowReader::ahead() {
   if (access_ == RowAccess::kHdf5) return {};
   if (access_ == RowAccess::kDecoded) {
     open_cache();
@@ -306,8 +306,13 @@ std::function<void(std::span<const std::int64_t>)> RowReader::ahead() {
     auto decode = std::make_shared<DecodeAhead>(decoder_->twin(), *cache_, band_rows_, row_bytes_);
     return [decode](std::span<const std::int64_t> rows) { (*decode)(rows); };
   }
-  return PagesAhead(
+  PagesAhead pages(
       mapped_, [this](std::int64_t row) { return std::span(mapped_row(row), stored_row_bytes_); });
+  std::vector<std::int64_t> spread;
+  const auto step = std::max<std::int64_t>(1, info_.rows() / PagesAhead::kProbes);
+  for (std::int64_t row = 0; row < info_.rows(); row += step) spread.push_back(row);
+  if (pages.in_memory(spread)) return {};
+  return pages;
 }
 
 std::size_t RowReader::offset_in_band(std::int64_t row) const {

@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,9 +46,8 @@ class RowReader {
   /// DatasetFile::visit_rows.
   void visit(std::span<const std::int64_t> rows, const UseRow& use);
 
-  /// Brings rows into memory for this reader, on another thread; empty where HDF5 reads them. Made
-  /// after `share_cache`.
-  std::function<void(std::span<const std::int64_t> rows)> ahead();
+  /// Brings rows into memory for this reader, on another thread; as DatasetFile::ahead.
+  BringRows ahead();
 
   /// Bytes that a cache of all decoded rows takes; 0 when nothing is decoded.
   std::size_t whole_cache_bytes() const;

@@ -225,6 +225,9 @@ std::size_t SampleSource::plan_cache(std::size_t budget, std::int64_t window_sam
 BringSamples SampleSource::ahead() {
   std::vector<BringSamples> of_files;
   for (auto& file : state_->files) of_files.push_back(file.ahead());
+  if (std::none_of(of_files.begin(), of_files.end(), [](const auto& one) { return bool(one); })) {
+    return {};
+  }
   return [of_files, mix = state_->mix,
           wanted = std::vector<std::vector<std::int64_t>>(of_files.size())](
              std::span<const std::int64_t> samples, std::int64_t epoch) mutable {
@@ -233,7 +236,9 @@ BringSamples SampleSource::ahead() {
       const auto place = mix.at(sample, epoch);
       wanted[place.file].push_back(place.sample);
     }
-    for (std::size_t i = 0; i < of_files.size(); ++i) of_files[i](wanted[i], epoch);
+    for (std::size_t i = 0; i < of_files.size(); ++i) {
+      if (of_files[i]) of_files[i](wanted[i], epoch);
+    }
   };
 }
 

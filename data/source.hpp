@@ -100,7 +100,8 @@ class SampleSource {
   void share_cache(std::span<std::byte> memory);
 
   /// Brings training samples into memory that `read` will soon be asked for, on one other thread,
-  /// while the source lives. Call it after `share_cache`, once for each thread.
+  /// while the source lives. Call it after `share_cache`, once for each thread. Empty where
+  /// nothing has to be brought in, see DatasetFile::ahead.
   BringSamples ahead();
 
  private:
