@@ -242,6 +242,42 @@ void describe(V& v, C& c) {
          {.effect = "step: factor on the learning rate at each drop", .above = 0, .most = 1});
 }
 
+struct DivergenceConfig {
+  std::string policy = "stop";
+  double loss_z = 0.0;
+  double gradient_z = 0.0;
+  std::int64_t window = 100;
+  std::int64_t most_skips = 10;
+
+  bool operator==(const DivergenceConfig&) const = default;
+};
+
+template <class V, MaybeConst<DivergenceConfig> C>
+void describe(V& v, C& c) {
+  v.knob("policy", c.policy,
+         {.effect = "what a step does that diverges: stop = the run ends, skip = its update is "
+                    "dropped, rollback = back to the newest checkpoint before it and past the "
+                    "samples in between",
+          .names = {"stop", "skip", "rollback"}});
+  v.knob("loss_z", c.loss_z,
+         {.effect = "a loss so many standard deviations above those of the window diverges; 0 = "
+                    "only one that is no finite number",
+          .least = 0});
+  v.knob("gradient_z", c.gradient_z,
+         {.effect = "the same for the gradient norm; 0 = only one that is no finite number",
+          .least = 0});
+  v.knob("window", c.window,
+         {.effect = "steps before that a loss and a gradient norm are compared with",
+          .unit = "steps",
+          .least = 10,
+          .most = 1e6});
+  v.knob("most_skips", c.most_skips,
+         {.effect = "steps that may be dropped before the run ends as diverged all the same",
+          .unit = "steps",
+          .least = 1,
+          .most = 1e9});
+}
+
 struct TrainConfig {
   std::int64_t epochs = 0;
   std::int64_t steps = 0;
@@ -254,6 +290,7 @@ struct TrainConfig {
   double clip_norm = 0.0;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
+  DivergenceConfig divergence;
 
   bool operator==(const TrainConfig&) const = default;
 };
@@ -291,6 +328,7 @@ void describe(V& v, C& c) {
          {.effect = "largest global norm of the gradient; 0 = no clipping", .least = 0});
   v.section("optimizer", c.optimizer, "how parameters are updated");
   v.section("schedule", c.schedule, "how the learning rate moves");
+  v.section("divergence", c.divergence, "what happens when training diverges");
 }
 
 struct EvaluateConfig {
@@ -322,16 +360,26 @@ void describe(V& v, C& c) {
 }
 
 struct CheckpointConfig {
+  std::string every = "given";
   std::int64_t every_steps = 0;
   std::int64_t every_epochs = 1;
+  double every_seconds = 0;
   std::int64_t keep = 3;
+  std::int64_t keep_every_steps = 0;
   std::string best = "auto";
+  bool background = true;
+  bool in_memory = true;
 
   bool operator==(const CheckpointConfig&) const = default;
 };
 
 template <class V, MaybeConst<CheckpointConfig> C>
 void describe(V& v, C& c) {
+  v.knob("every", c.every,
+         {.effect = "when to save besides the knobs below: given = only by them, auto = as often "
+                    "as the measured cost of a save makes best (Young 1974, Daly 2006)",
+          .affects = Affects::kExecution,
+          .names = {"given", "auto"}});
   v.knob("every_steps", c.every_steps,
          {.effect = "save after so many steps; 0 = not by steps",
           .unit = "steps",
@@ -342,16 +390,34 @@ void describe(V& v, C& c) {
           .unit = "epochs",
           .affects = Affects::kExecution,
           .least = 0});
+  v.knob("every_seconds", c.every_seconds,
+         {.effect = "save after so much time since the last save began; 0 = not by time",
+          .unit = "s",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e7});
   v.knob("keep", c.keep,
          {.effect = "newest checkpoints that stay; the best one stays besides",
           .affects = Affects::kExecution,
           .least = 1,
           .most = 1e6});
+  v.knob("keep_every_steps", c.keep_every_steps,
+         {.effect = "checkpoints of steps divisible by this stay for good; 0 = none",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
   v.knob("best", c.best,
          {.effect = "metric that says which checkpoint is best; auto = accuracy for classes, "
                     "else loss; none = keep no best one",
           .affects = Affects::kExecution,
           .names = {"auto", "none", "loss", "accuracy", "perplexity", "mae"}});
+  v.knob("background", c.background,
+         {.effect = "write checkpoints while training goes on, from a copy of each rank's share",
+          .affects = Affects::kExecution});
+  v.knob("in_memory", c.in_memory,
+         {.effect = "keep the last finished step in the node's shared memory too, so that a rank's "
+                    "crash costs that step and no more; takes the state's size once more",
+          .affects = Affects::kExecution});
 }
 
 struct ComputeConfig {
@@ -380,6 +446,10 @@ struct LaunchConfig {
   std::string launcher = "auto";
   std::vector<std::string> hosts;
   double deadline_seconds = 300;
+  double hang_seconds = 0;
+  double wall_limit = 0;
+  std::int64_t restarts = 3;
+  std::int64_t min_ranks = 0;
   std::int64_t ranks_per_node = 0;
 
   bool operator==(const LaunchConfig&) const = default;
@@ -406,6 +476,31 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution,
           .above = 0,
           .most = 1e7});
+  v.knob("hang_seconds", c.hang_seconds,
+         {.effect = "longest time without progress before a run counts as hung and is restarted; 0 "
+                    "= learned from its steps",
+          .unit = "s",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e7});
+  v.knob("wall_limit", c.wall_limit,
+         {.effect = "time after which the run has saved its state and ended with code 75; 0 = none",
+          .unit = "s",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e9});
+  v.knob("restarts", c.restarts,
+         {.effect = "restarts after crashes and hangs, as long as each gets further than the one "
+                    "before; 0 = none",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e6});
+  v.knob("min_ranks", c.min_ranks,
+         {.effect = "fewest ranks that a restart may go on with when hosts are lost; 0 = as many "
+                    "as launch.ranks",
+          .affects = Affects::kExecution,
+          .least = 0,
+          .most = 1e6});
   v.knob("ranks_per_node", c.ranks_per_node,
          {.effect = "ranks on each host; 0 = as many as its slots",
           .affects = Affects::kExecution,
@@ -431,6 +526,7 @@ void describe(V& v, C& c) {
 
 struct LogConfig {
   std::int64_t digest_every_steps = 0;
+  std::int64_t compare_nodes_every_steps = 0;
   std::int64_t metrics_every_steps = 1;
   double progress_seconds = 5;
 
@@ -442,6 +538,12 @@ void describe(V& v, C& c) {
   v.knob("digest_every_steps", c.digest_every_steps,
          {.effect = "take the state digest into the ledger after so many steps; 0 = only at "
                     "checkpoints and the end",
+          .unit = "steps",
+          .affects = Affects::kExecution,
+          .least = 0});
+  v.knob("compare_nodes_every_steps", c.compare_nodes_every_steps,
+         {.effect = "compare the nodes' copies of the parameters after so many steps, so that a "
+                    "silently corrupted one is named; 0 = never",
           .unit = "steps",
           .affects = Affects::kExecution,
           .least = 0});

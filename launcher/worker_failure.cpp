@@ -70,8 +70,8 @@ bool note_first_failure(base::FileSystem& files, const std::string& run_path,
                  {"cause", cause_of(note.code)},
                  {"rank", note.rank},
                  {"host", note.host},
-                 {"phase", note.position.phase},
-                 {"step", note.position.step},
+                 {"phase", base::name_of(note.phase)},
+                 {"step", note.step},
                  {"message", message},
                  {"advice", advice},
                  {"exit_code", code}});
@@ -85,7 +85,7 @@ bool note_first_failure(base::FileSystem& files, const std::string& run_path,
 std::string describe(const FailureNote& note, int world_size) {
   if (world_size == 1) return note.message;
   return "rank " + std::to_string(note.rank) + " on host " + note.host + ", phase " +
-         note.position.phase + ", step " + std::to_string(note.position.step) + ": " + note.message;
+         base::name_of(note.phase) + ", step " + std::to_string(note.step) + ": " + note.message;
 }
 
 }  // namespace lockstep::launcher

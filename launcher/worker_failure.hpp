@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/file_system.hpp"
-#include "trainer/trainer.hpp"
+#include "base/position.hpp"
 
 namespace lockstep::launcher {
 
@@ -15,7 +15,8 @@ namespace lockstep::launcher {
 struct FailureNote {
   int rank = 0;
   std::string host;
-  trainer::Position position;
+  base::Phase phase = base::Phase::kStart;
+  std::int64_t step = 0;  ///< finished steps
   std::string message;
   base::ExitCode code = base::ExitCode::kFailed;
 };

@@ -66,7 +66,7 @@ struct Worker {
   std::string run_path;         ///< of the run that is written or read
   std::string checkpoint_path;  ///< when one was named
   std::uint64_t events_start = 0;
-  trainer::Position position;
+  base::Position position;
   Style style;
 
   bool writes_run() const {
@@ -193,7 +193,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
                            session.group(), worker.position);
   const auto outcome = trainer.run();
   session.world().barrier("the end of the run");
-  worker.position.phase = "end";
+  worker.position.enter(base::Phase::kEnd);
   if (rank == 0) {
     note_end(worker, outcome.code);
     if (!worker.supervised()) {
@@ -218,7 +218,7 @@ LoadedModel load_model(Worker& worker, WorkerSession& session) {
   auto made =
       trainer::assemble_for_inference(config, configs::config_hash(config),
                                       base::cache_directory(worker.environment), session.group());
-  worker.position.phase = "restore";
+  worker.position.enter(base::Phase::kRestore);
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   checkpoints::CheckpointStore store(files(), run.checkpoints_path());
   std::string path = worker.checkpoint_path;
@@ -232,7 +232,7 @@ LoadedModel load_model(Worker& worker, WorkerSession& session) {
                                 "'lockstep verify'");
   }
   const auto manifest = made.model->load(store, path);
-  worker.position.step = manifest.info.step;
+  worker.position.finished(manifest.info.step);
   return {std::move(made), run.name(), manifest.info.step, manifest.state_digest};
 }
 
@@ -256,7 +256,7 @@ ExitCode evaluate(Worker& worker, WorkerSession& session) {
         "the configuration of the run names no data.test (nothing to evaluate "
         "on); give one with data.test=FILE");
   }
-  worker.position.phase = "evaluation";
+  worker.position.enter(base::Phase::kEvaluation);
   const auto report = trainer::evaluate_in_detail(session.group(), model.made.model->parameters(),
                                                   *model.made.objective, *model.made.test,
                                                   {.batch = worker.loaded.config.evaluate.batch,
@@ -295,7 +295,7 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
   const base::StopSignal stop;
   const auto& arguments = worker.arguments;
   auto model = load_model(worker, session);
-  worker.position.phase = "prediction";
+  worker.position.enter(base::Phase::kPrediction);
   auto& source = model.made.test != nullptr ? *model.made.test : *model.made.train;
   trainer::PredictionOptions options;
   options.output = arguments.output;
@@ -325,7 +325,7 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
 }
 
 ExitCode bench_comm(Worker& worker, WorkerSession& session) {
-  worker.position.phase = "benchmark";
+  worker.position.enter(base::Phase::kBenchmark);
   const auto group = session.group();
   const auto rows = comm::bench_sums(
       group.world, group.node, group.topology,
@@ -361,7 +361,8 @@ ExitCode describe_config(const Worker& worker) {
   if (first.rank != world.rank()) std::this_thread::sleep_for(kPatience);
   const FailureNote note{.rank = first.rank,
                          .host = base::host_name(),
-                         .position = worker.position,
+                         .phase = worker.position.phase(),
+                         .step = worker.position.step(),
                          .message = first.reason,
                          .code = first.code};
   const bool told = worker.writes_run() && !worker.run_path.empty()

@@ -66,7 +66,7 @@ void require_same_data(const checkpoints::DataRecord& begun_with,
 
 }  // namespace
 
-Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
+Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& position)
     : options_(std::move(options)),
       group_(group),
       position_(position),
@@ -101,8 +101,13 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, Position& position)
   });
 }
 
+void Trainer::enter(base::Phase phase) {
+  if (position_.phase() != phase) position_.enter(phase);
+  options_.faults.reached(phase, steps_done_);
+}
+
 void Trainer::restore() {
-  position_.phase = "restore";
+  enter(base::Phase::kRestore);
   auto path = options_.from_checkpoint;
   if (path.empty()) {
     path = comm::on_first_rank(group_.world, "newest checkpoint", [&] {
@@ -117,6 +122,7 @@ void Trainer::restore() {
   }
   const auto info = keeper_->load(path);
   steps_done_ = info.step;
+  position_.finished(steps_done_);
   const auto metadata = nlohmann::json::parse(info.metadata_json);
   const auto saved_hash = metadata.value("config_hash", "");
   if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
@@ -155,7 +161,7 @@ TrainingOutcome Trainer::run() {
       auto note = train_one(steps_done_, batches);
       require_finite(note);
       steps_done_ = note.step;
-      position_.step = steps_done_;
+      position_.finished(steps_done_);
       const bool last = steps_done_ == made_.total_steps;
       if (note.result.stop_requests > 1) {
         const bool interrupt = options_.stop.first_signal() == SIGINT;
@@ -186,7 +192,6 @@ TrainingOutcome Trainer::run() {
       totals_.add(note.times, evaluate || save_now
                                   ? note.wall
                                   : std::chrono::steady_clock::now() - iteration_begin);
-      position_.phase = "step";
     }
   }
   if (digest_.empty()) digest_ = keeper_->digest(steps_done_);
@@ -202,7 +207,7 @@ TrainingOutcome Trainer::run() {
 }
 
 StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
-  position_.phase = "step";
+  enter(base::Phase::kStep);
   const auto begin = std::chrono::steady_clock::now();
   StepNote note;
   note.result = (*made_.step)(
@@ -261,7 +266,7 @@ bool Trainer::checkpoint_due(std::int64_t step) const {
 }
 
 void Trainer::evaluate_now(std::int64_t step) {
-  position_.phase = "evaluation";
+  enter(base::Phase::kEvaluation);
   EvaluationOptions evaluation{.batch = options_.config.evaluate.batch};
   if (options_.limits.fast_dev_steps > 0) {
     evaluation.most_samples = options_.limits.fast_dev_steps * evaluation.batch;
@@ -302,7 +307,7 @@ std::string Trainer::metadata() const {
 }
 
 void Trainer::save(const StepNote& note) {
-  position_.phase = "save";
+  enter(base::Phase::kSave);
   note_anatomy();
   const auto begin = options_.clock.now();
   const checkpoints::CheckpointInfo info{

@@ -12,7 +12,9 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/fault.hpp"
 #include "base/file_system.hpp"
+#include "base/position.hpp"
 #include "base/stop_signal.hpp"
 #include "checkpoints/run_directory.hpp"
 #include "configs/run_config.hpp"
@@ -21,12 +23,6 @@
 #include "trainer/state_keeper.hpp"
 
 namespace lockstep::trainer {
-
-/// Where a rank is, for messages about it.
-struct Position {
-  std::string phase = "start";
-  std::int64_t step = 0;  ///< finished steps
-};
 
 /// Numbers for the progress line.
 struct TrainingProgress {
@@ -49,6 +45,7 @@ struct TrainerOptions {
   base::FileSystem& files;
   const base::Clock& clock;
   const base::StopSignal& stop;
+  base::FaultPlan faults{};                               ///< of this rank and attempt, for drills
   std::function<void(const TrainingProgress&)> progress;  ///< called by rank 0 after each step
   std::function<void(const std::string&)> warn;           ///< called by rank 0
 };
@@ -63,8 +60,8 @@ struct TrainingOutcome {
 class Trainer {
  public:
   /// Opens data, builds the model, restores a checkpoint when asked. `position` is kept up to date
-  /// for whoever reports an error. Collective.
-  Trainer(TrainerOptions options, RankGroup group, Position& position);
+  /// for whoever watches the rank or reports its error. Collective.
+  Trainer(TrainerOptions options, RankGroup group, base::Position& position);
 
   /// Trains to the end, or to the first request to stop, which is answered after the step in hand
   /// with a checkpoint and kStopped. Throws DivergenceError on all ranks when loss or gradients are
@@ -72,6 +69,8 @@ class Trainer {
   TrainingOutcome run();
 
  private:
+  /// Notes where this rank is now, and lets a drill's fault strike there.
+  void enter(base::Phase phase);
   void restore();
   StepNote train_one(std::int64_t step, class StepBatches& batches);
   void require_finite(const StepNote& note) const;
@@ -89,7 +88,7 @@ class Trainer {
 
   TrainerOptions options_;
   RankGroup group_;
-  Position& position_;
+  base::Position& position_;
   Assembly made_;
   std::unique_ptr<StateKeeper> keeper_;
   std::unique_ptr<RunRecorder> recorder_;  // on rank 0 only
