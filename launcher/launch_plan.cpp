@@ -72,6 +72,12 @@ Variables mpirun_settings(const LaunchRequest& request, bool crowded) {
     settings["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1";
   }
   if (crowded) settings["OMPI_MCA_mpi_yield_when_idle"] = "1";
+  // A host that loses its power says nothing: without this Open MPI never notices.
+  if (!request.hosts.empty()) {
+    settings["OMPI_MCA_oob_tcp_keepalive_time"] = "2";
+    settings["OMPI_MCA_oob_tcp_keepalive_intvl"] = "1";
+    settings["OMPI_MCA_oob_tcp_keepalive_probes"] = "2";
+  }
   if (on_this_host_alone(request)) {
     // Open MPI would otherwise listen on, and route through, the machine's outer address; and
     // containers forbid the system call behind vader's single copies.

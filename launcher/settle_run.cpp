@@ -46,6 +46,22 @@ void end_record(const checkpoints::RunDirectory& run, int exit_code, const std::
   run.write_record(record);
 }
 
+void note_restart(base::FileSystem& files, const checkpoints::RunDirectory& run,
+                  const Verdict& verdict, int ranks, const base::Clock& clock) {
+  auto record = run.read_record();
+  ++record.restarts;
+  record.status = "running";
+  record.exit_code = -1;
+  record.ended.clear();
+  run.write_record(record);
+  checkpoints::JsonLines(files, run.events_path())
+      .append({{"event", "restart"},
+               {"time", base::format_utc(clock.wall())},
+               {"number", record.restarts},
+               {"cause", verdict.cause},
+               {"world_size", ranks}});
+}
+
 checkpoints::RunRecord settle_run(base::FileSystem& files, const checkpoints::RunDirectory& run,
                                   const LaunchEnd& end, const base::Clock& clock) {
   const auto time = base::format_utc(clock.wall());

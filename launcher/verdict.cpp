@@ -113,6 +113,15 @@ std::optional<std::string> warning_in(std::string_view line) {
 
 }  // namespace
 
+std::string describe(const Verdict& verdict) {
+  std::vector<std::string> place;
+  if (!verdict.host.empty()) place.push_back("host " + verdict.host);
+  if (!verdict.phase.empty()) place.push_back("phase " + verdict.phase);
+  if (verdict.step >= 0) place.push_back(fmt::format("step {}", verdict.step));
+  const auto& what = verdict.message.empty() ? verdict.cause : verdict.message;
+  return place.empty() ? what : fmt::format("{} ({})", what, base::joined(place));
+}
+
 EventsSince read_events(base::FileSystem& files, const std::string& path, std::uint64_t offset) {
   EventsSince result;
   const auto size = files.file_size(path);
@@ -175,6 +184,14 @@ void MessageFilter::end_block(std::string& shown) {
   const auto text = base::joined(block_, "\n");
   block_.clear();
   if (const auto death = death_in(text); death && !death_) death_ = death;
+  if (text.find("lost communication with a remote daemon") != std::string::npos) {
+    // `Remote daemon: [[40410,0],1] on node b`, after the line of the daemon that tells.
+    const auto remote = text.find("Remote daemon");
+    if (remote != std::string::npos) {
+      lost_host_ = word_after(std::string_view(text).substr(remote), "on node ");
+    }
+    return;
+  }
   if (is_end_notice(text)) return;
   flush_warnings(shown);
   shown += text + "\n";

@@ -19,10 +19,14 @@ struct Verdict {
   std::string advice;
   std::string host;
   std::string phase;
+  std::string lost_host{};  ///< the host that the launcher no longer hears from
   int rank = -1;
   std::int64_t step = -1;
   int exit_code = 1;
 };
+
+/// `rank 1 killed by signal 9 (Killed) (host b, phase step, step 17)`, as far as it is known.
+std::string describe(const Verdict& verdict);
 
 struct EventsSince {
   std::optional<Verdict> verdict;  ///< the first failure: later ones follow from it
@@ -33,12 +37,14 @@ struct EventsSince {
 /// foreign line is skipped; no file = no events.
 EventsSince read_events(base::FileSystem& files, const std::string& path, std::uint64_t offset);
 
-/// A rank's death as its launcher reports it.
+/// A rank's death as its launcher reports it, or as its supervisor saw it.
 struct RankDeath {
   int rank = -1;
   std::string host;
   int signal = 0;  ///< 0 = it exited
   int exit_code = 0;
+  std::string phase{};  ///< empty when only the launcher told
+  std::int64_t step = -1;
 };
 
 /// Passes on what people should read of a launcher's standard error. mpirun's framed notices
@@ -52,6 +58,8 @@ class MessageFilter {
   std::string flush();
   bool holds_something() const;
   const std::optional<RankDeath>& death() const { return death_; }
+  /// The host that the launcher says it has lost; empty when none.
+  const std::string& lost_host() const { return lost_host_; }
 
  private:
   struct Warning {
@@ -66,6 +74,7 @@ class MessageFilter {
   std::vector<std::string> block_;  // a framed notice under way, its opening ruler first
   std::vector<Warning> warnings_;
   std::optional<RankDeath> death_;
+  std::string lost_host_;
 };
 
 /// `signal 9 (Killed)`.

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/environment.hpp"
+#include "base/fault.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "checkpoints/json_lines.hpp"
@@ -26,6 +27,7 @@
 #include "launcher/prepare_run.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
+#include "launcher/status_board.hpp"
 #include "launcher/terminal.hpp"
 #include "launcher/worker_failure.hpp"
 #include "launcher/worker_session.hpp"
@@ -66,12 +68,18 @@ struct Worker {
   std::string run_path;         ///< of the run that is written or read
   std::string checkpoint_path;  ///< when one was named
   std::uint64_t events_start = 0;
-  base::Position position;
+  std::unique_ptr<StatusBoard> board;  ///< of the supervisor, null without one on this host
+  RankRow own_row;                     ///< where there is no board
+  std::optional<base::StopSignal> stop;
   Style style;
+
+  RankRow& row() { return board ? board->row(launched.rank) : own_row; }
+  base::Position& position() { return row().position; }
 
   bool writes_run() const {
     return arguments.verb == Verb::kTrain || arguments.verb == Verb::kResume;
   }
+  bool stops_on_request() const { return writes_run() || arguments.verb == Verb::kPredict; }
   /// A supervisor shows failures and the end card itself.
   bool supervised() const { return environment.contains(kTerminalVariable); }
 };
@@ -168,9 +176,18 @@ void note_end(const Worker& worker, ExitCode code) {
       .append({{"event", "end"}, {"time", time}, {"exit_code", static_cast<int>(code)}});
 }
 
+/// What a drill asks this rank to do, in this attempt.
+base::FaultPlan faults_of(const Worker& worker) {
+  const auto text = worker.environment.find("LOCKSTEP_FAULT");
+  if (text == worker.environment.end()) return {};
+  const auto attempt = worker.environment.find(kAttemptVariable);
+  return base::FaultPlan::parse(text->second)
+      .for_rank(worker.launched.rank,
+                attempt == worker.environment.end() ? 0 : std::atoi(attempt->second.c_str()));
+}
+
 ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   const auto begin = std::chrono::steady_clock::now();
-  const base::StopSignal stop;
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   const int rank = session.world().rank();
   log.open_json(run.log_path(rank));
@@ -178,6 +195,8 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   log.debug("rank " + std::to_string(rank) + " of " + std::to_string(session.world().size()) +
             ", process " + std::to_string(::getpid()));
   const bool resume = worker.arguments.verb == Verb::kResume;
+  const auto faults = faults_of(worker);
+  faults.reached(base::Phase::kStart, 0);
   trainer::Trainer trainer({.config = config,
                             .config_hash = configs::config_hash(config),
                             .cache_directory = base::cache_directory(worker.environment),
@@ -187,13 +206,15 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
                             .resume = resume,
                             .files = files(),
                             .clock = base::Clock::system(),
-                            .stop = stop,
+                            .stop = *worker.stop,
+                            .faults = faults,
                             .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
                             .warn = [&](const std::string& text) { log.warning(text); }},
-                           session.group(), worker.position);
+                           session.group(), worker.position());
   const auto outcome = trainer.run();
+  worker.position().enter(base::Phase::kEnd);
+  faults.reached(base::Phase::kEnd, outcome.step);
   session.world().barrier("the end of the run");
-  worker.position.enter(base::Phase::kEnd);
   if (rank == 0) {
     note_end(worker, outcome.code);
     if (!worker.supervised()) {
@@ -218,7 +239,7 @@ LoadedModel load_model(Worker& worker, WorkerSession& session) {
   auto made =
       trainer::assemble_for_inference(config, configs::config_hash(config),
                                       base::cache_directory(worker.environment), session.group());
-  worker.position.enter(base::Phase::kRestore);
+  worker.position().enter(base::Phase::kRestore);
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   checkpoints::CheckpointStore store(files(), run.checkpoints_path());
   std::string path = worker.checkpoint_path;
@@ -232,7 +253,7 @@ LoadedModel load_model(Worker& worker, WorkerSession& session) {
                                 "'lockstep verify'");
   }
   const auto manifest = made.model->load(store, path);
-  worker.position.finished(manifest.info.step);
+  worker.position().finished(manifest.info.step);
   return {std::move(made), run.name(), manifest.info.step, manifest.state_digest};
 }
 
@@ -256,7 +277,7 @@ ExitCode evaluate(Worker& worker, WorkerSession& session) {
         "the configuration of the run names no data.test (nothing to evaluate "
         "on); give one with data.test=FILE");
   }
-  worker.position.enter(base::Phase::kEvaluation);
+  worker.position().enter(base::Phase::kEvaluation);
   const auto report = trainer::evaluate_in_detail(session.group(), model.made.model->parameters(),
                                                   *model.made.objective, *model.made.test,
                                                   {.batch = worker.loaded.config.evaluate.batch,
@@ -292,10 +313,9 @@ std::string prediction_identity(const Worker& worker, const LoadedModel& model,
 }
 
 ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
-  const base::StopSignal stop;
   const auto& arguments = worker.arguments;
   auto model = load_model(worker, session);
-  worker.position.enter(base::Phase::kPrediction);
+  worker.position().enter(base::Phase::kPrediction);
   auto& source = model.made.test != nullptr ? *model.made.test : *model.made.train;
   trainer::PredictionOptions options;
   options.output = arguments.output;
@@ -305,7 +325,7 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
   options.identity = comm::on_first_rank(session.world(), "identity of the predictions", [&] {
     return prediction_identity(worker, model, source);
   });
-  options.stop_requests = [&] { return stop.requests(); };
+  options.stop_requests = [&] { return worker.stop->requests(); };
   options.tell = [&](const std::string& text) { log.info(text); };
   const auto outcome =
       trainer::predict(session.group(), model.made.model->parameters(), source, options);
@@ -325,7 +345,7 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
 }
 
 ExitCode bench_comm(Worker& worker, WorkerSession& session) {
-  worker.position.enter(base::Phase::kBenchmark);
+  worker.position().enter(base::Phase::kBenchmark);
   const auto group = session.group();
   const auto rows = comm::bench_sums(
       group.world, group.node, group.topology,
@@ -361,8 +381,8 @@ ExitCode describe_config(const Worker& worker) {
   if (first.rank != world.rank()) std::this_thread::sleep_for(kPatience);
   const FailureNote note{.rank = first.rank,
                          .host = base::host_name(),
-                         .phase = worker.position.phase(),
-                         .step = worker.position.step(),
+                         .phase = worker.position().phase(),
+                         .step = worker.position().step(),
                          .message = first.reason,
                          .code = first.code};
   const bool told = worker.writes_run() && !worker.run_path.empty()
@@ -374,6 +394,7 @@ ExitCode describe_config(const Worker& worker) {
     std::fprintf(stderr, "error: %s\n", describe(note, world.size()).c_str());
   }
   std::fflush(nullptr);
+  worker.row().note({Ending::Kind::kExit, static_cast<int>(first.code)});
   if (session.has_mpi() && world.size() > 1) comm::MpiSession::abort(first.code);
   ::_exit(static_cast<int>(first.code));
 }
@@ -384,6 +405,7 @@ ExitCode run(Worker& worker) {
   const auto made = make_run(worker);
 
   WorkerSession session(worker.launched);
+  note_fatal_signals(worker.row());
   base::Log log({.prefix = session.world().size() > 1
                                ? "rank " + std::to_string(session.world().rank()) + ": "
                                : "",
@@ -481,10 +503,17 @@ int main_of(int argc, char** argv) {
     worker.style =
         choose_style(ColorChoice::kAuto, worker.environment, terminal_columns(STDOUT_FILENO));
     tune_process(worker.launched);
-    return static_cast<int>(run(worker));
+    worker.board = StatusBoard::find(worker.environment);
+    worker.row().take(::getpid());
+    note_fatal_signals(worker.row());
+    if (worker.stops_on_request()) worker.stop.emplace();
+    const auto code = static_cast<int>(run(worker));
+    worker.row().note({Ending::Kind::kExit, code});
+    return code;
   } catch (const base::Error& error) {
     // Before the ranks know of each other: all of them see the same, one tells.
     if (worker.launched.rank == 0) std::fprintf(stderr, "error: %s\n", error.what());
+    worker.row().note({Ending::Kind::kExit, static_cast<int>(error.code())});
     return static_cast<int>(error.code());
   }
 }

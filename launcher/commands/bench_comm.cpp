@@ -31,10 +31,11 @@ class BenchComm final : public Command {
     if (launch_.ranks || launch_.hosts.empty()) request.ranks = static_cast<int>(launch.ranks);
     request.worker = {require_worker(session.environment), "bench-comm", "--sizes", sizes_};
     if (json_) request.worker.emplace_back("--json");
-    SuperviseOptions options;
-    options.environment = session.environment;
-    options.print = [&](std::string_view text) { print_message(session.messages, text); };
-    return supervise(plan_launch(request), options).exit_code;
+    Supervisor supervisor(
+        {.environment = session.environment,
+         .events_path = {},
+         .print = [&](std::string_view text) { print_message(session.messages, text); }});
+    return supervisor.run(plan_launch(request)).exit_code;
   }
 
  private:

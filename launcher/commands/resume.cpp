@@ -5,7 +5,7 @@
 #include "launcher/commands/command.hpp"
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/commands/run_operand.hpp"
-#include "launcher/commands/run_workers.hpp"
+#include "launcher/commands/run_training.hpp"
 #include "launcher/machine.hpp"
 
 namespace lockstep::launcher {
@@ -24,7 +24,8 @@ class Resume final : public Command {
         configs::read_config(run.config_path(), {launch_.overrides(), session.environment});
     auto request = launch_request(loaded, launch_, session);
     request.worker = {require_worker(session.environment), "resume", run.path()};
-    return run_workers(session, plan_launch(request), run, RunUse::kWritten);
+    return run_training(session,
+                        {.request = std::move(request), .config = loaded.config, .run = run});
   }
 
  private:

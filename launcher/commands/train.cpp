@@ -14,7 +14,7 @@
 #include "launcher/captured.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/commands/launch_options.hpp"
-#include "launcher/commands/run_workers.hpp"
+#include "launcher/commands/run_training.hpp"
 #include "launcher/machine.hpp"
 #include "launcher/plan_text.hpp"
 #include "launcher/prepare_run.hpp"
@@ -85,17 +85,17 @@ class Train final : public Command {
     if (dry_run_) return print_plan(session, loaded, std::move(request));
     check_data(loaded.config);
     request.worker = worker_command(require_worker(session.environment), "train", loaded);
-    auto plan = plan_launch(request);
+    const auto plan = plan_launch(request);
 
     std::vector<std::string> hosts;
     for (const auto& host : request.hosts) hosts.push_back(host.host);
     const auto run =
         prepare_run(loaded, {.command = session.command, .ranks = plan.ranks, .hosts = hosts});
-    plan.argv.insert(plan.argv.end(), {"--run-dir", run.path()});
-    print_message(session.messages,
-                  fmt::format("run {} on {} {} ({})\n", run.path(), plan.ranks,
-                              plan.ranks == 1 ? "rank" : "ranks", name_of(plan.kind)));
-    return run_workers(session, plan, run, RunUse::kWritten);
+    request.worker.insert(request.worker.end(), {"--run-dir", run.path()});
+    return run_training(session, {.request = std::move(request),
+                                  .config = loaded.config,
+                                  .run = run,
+                                  .trial = fast_dev_run_ > 0 || overfit_batches_ > 0});
   }
 
  private:

@@ -2,8 +2,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "launcher/commands/run_workers.hpp"
+#include "launcher/commands/launch_end.hpp"
 #include "launcher/machine.hpp"
+#include "launcher/supervise.hpp"
 
 namespace lockstep::launcher {
 
@@ -33,7 +34,12 @@ int ModelUse::run(const Session& session, const std::string& verb,
                     checkpoint.empty() ? run.path() : checkpoint};
   request.worker.insert(request.worker.end(), options.begin(), options.end());
   request.worker.insert(request.worker.end(), overrides_.begin(), overrides_.end());
-  return run_workers(session, plan_launch(request), run, RunUse::kRead);
+  const auto plan = plan_launch(request);
+  Supervisor supervisor(
+      {.environment = session.environment, .events_path = {}, .print = [&](std::string_view text) {
+         print_message(session.messages, text);
+       }});
+  return show_end_of_reading(session, supervisor.run(plan));
 }
 
 }  // namespace lockstep::launcher

@@ -61,7 +61,8 @@ with Lab() as lab:
     check(lab.show("stopped")["state_digest"] == calm, "a stopped run ends with other bits")
     lab.lockstep("verify", "stopped")
 
-    killed = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 3, "--name", "killed")
+    killed = lab.start(LOCKSTEP, "train", "exp.yaml", "launch.restarts=0", "--ranks", 3, "--name",
+                       "killed")
     wait_for(lambda: steps_of(lab, "killed") > 45, "a checkpoint")
     os.kill(sorted(worker_pids(lab, "killed"))[-1], signal.SIGKILL)
     output, _ = killed.communicate(timeout=PATIENCE_SECONDS)

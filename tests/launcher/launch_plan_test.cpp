@@ -105,7 +105,9 @@ TEST(LaunchPlan, NamesTheHostsAndTheirSlots) {
   const auto plan = plan_launch(request);
 
   EXPECT_EQ(shell_line(plan),
-            "LOCKSTEP_COLOR=never /usr/bin/mpirun -n 8 --host a:4,b:4 --bind-to core "
+            "LOCKSTEP_COLOR=never OMPI_MCA_oob_tcp_keepalive_intvl=1 "
+            "OMPI_MCA_oob_tcp_keepalive_probes=2 OMPI_MCA_oob_tcp_keepalive_time=2 "
+            "/usr/bin/mpirun -n 8 --host a:4,b:4 --bind-to core "
             "-x LOCKSTEP_COLOR -x LD_LIBRARY_PATH /opt/lockstep-worker train exp.yaml");
 }
 

@@ -28,7 +28,7 @@ class Supervise : public testing::Test {
   LaunchEnd run(const std::string& script) {
     LaunchPlan plan;
     plan.argv = {"/bin/sh", "-c", script};
-    return supervise(plan, options_);
+    return Supervisor(options_).run(plan);
   }
 
   /// Sends `signals` to this process, the first when the script says "ready" and each further one

@@ -118,12 +118,40 @@ TEST_F(TrainCommand, PassesTheWorkersExitCodeOnAndTellsTheRootCause) {
 TEST_F(TrainCommand, NotesADeathThatTheWorkerCouldNotNote) {
   lockstep_.set_worker("kill -9 $$");
 
-  const auto answer = lockstep_.run({"train", "exp.yaml"});
+  const auto answer = lockstep_.run({"train", "exp.yaml", "launch.restarts=0"});
 
   EXPECT_EQ(answer.exit_code, 1);
   EXPECT_THAT(answer.errors, HasSubstr("rank 0 killed by signal 9 (Killed)"));
   EXPECT_EQ(record()["status"], "failed");
   EXPECT_THAT(lockstep_.read("runs/latest/events.jsonl"), HasSubstr("\"cause\":\"killed\""));
+}
+
+TEST_F(TrainCommand, StartsAKilledRunAgainAndSaysSo) {
+  lockstep_.set_worker("echo \"$1 $LOCKSTEP_ATTEMPT\" >> words; [ $1 = resume ] || kill -9 $$");
+
+  const auto answer = lockstep_.run({"train", "exp.yaml"});
+
+  EXPECT_EQ(answer.exit_code, 0) << answer.errors;
+  EXPECT_EQ(lockstep_.read("words"), "train 0\nresume 1\n");
+  EXPECT_THAT(answer.errors, HasSubstr("restart 1 of 3 on 1 rank"));
+  EXPECT_EQ(record()["restarts"], 1);
+  EXPECT_THAT(lockstep_.read("runs/latest/events.jsonl"), HasSubstr("\"event\":\"restart\""));
+}
+
+TEST_F(TrainCommand, GivesUpWithItsOwnCodeWhenRestartsGetNowhere) {
+  lockstep_.set_worker("kill -9 $$");
+
+  const auto answer = lockstep_.run({"train", "exp.yaml"});
+
+  EXPECT_EQ(answer.exit_code, 8);
+  EXPECT_THAT(answer.errors, HasSubstr("restarts do not get past"));
+  EXPECT_EQ(record()["exit_code"], 8);
+}
+
+TEST_F(TrainCommand, DoesNotStartATrialAgain) {
+  lockstep_.set_worker("kill -9 $$");
+
+  EXPECT_EQ(lockstep_.run({"train", "exp.yaml", "--fast-dev-run"}).exit_code, 1);
 }
 
 TEST_F(TrainCommand, StartsTheResumeOfARun) {
@@ -185,7 +213,8 @@ TEST_F(TrainCommand, RunsRanksUnderTheRealMpirun) {
 TEST_F(TrainCommand, NamesTheSignalThatKilledARankUnderTheRealMpirun) {
   lockstep_.set_worker("[ $OMPI_COMM_WORLD_RANK = 1 ] && kill -9 $$; exec sleep 600");
 
-  const auto answer = lockstep_.run({"train", "exp.yaml", "--ranks", "2", "--launcher", "mpirun"});
+  const auto answer = lockstep_.run(
+      {"train", "exp.yaml", "launch.restarts=0", "--ranks", "2", "--launcher", "mpirun"});
 
   EXPECT_EQ(answer.exit_code, 1);
   // Which rank it was, mpirun does not always say.

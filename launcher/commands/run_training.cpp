@@ -1,0 +1,105 @@
+#include "launcher/commands/run_training.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "launcher/commands/launch_end.hpp"
+#include "launcher/restarts.hpp"
+#include "launcher/run_card.hpp"
+#include "launcher/settle_run.hpp"
+#include "launcher/supervise.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+using Next = RestartBook::Next;
+
+/// Without the host that was lost, when as many ranks as must be still have a place.
+bool leave_out(const std::string& lost, LaunchRequest& request, std::int64_t min_ranks) {
+  std::erase_if(request.hosts, [&](const HostSlots& host) { return host.host == lost; });
+  int slots = 0;
+  for (const auto& host : request.hosts) slots += host.slots;
+  const auto least = min_ranks > 0 ? min_ranks : request.ranks;
+  request.ranks = std::min(request.ranks, slots);
+  return request.ranks >= std::max<std::int64_t>(least, 1);
+}
+
+class Training {
+ public:
+  Training(const Session& session, TrainingLaunch launch)
+      : session_(session),
+        launch_(std::move(launch)),
+        book_(launch_.trial ? 0 : launch_.config.launch.restarts),
+        supervisor_({.environment = session.environment,
+                     .events_path = launch_.run.events_path(),
+                     .print = [&](std::string_view text) { say(text); }}) {}
+
+  int run() {
+    const auto begin = base::Clock::system().now();
+    for (;;) {
+      auto plan = plan_launch(launch_.request);
+      plan.environment[kAttemptVariable] = std::to_string(book_.restarts());
+      if (book_.restarts() == 0) {
+        say(fmt::format("run {} on {} {} ({})\n", launch_.run.path(), plan.ranks,
+                        plan.ranks == 1 ? "rank" : "ranks", name_of(plan.kind)));
+      }
+      auto end = supervisor_.run(plan);
+      const auto next = decide(end);
+      const auto record =
+          settle_run(base::FileSystem::posix(), launch_.run, end, base::Clock::system());
+      if (next != Next::kRestart) {
+        end.wall = base::Clock::system().now() - begin;
+        return show_end(session_, launch_.run, end, record);
+      }
+      const auto verdict = end.verdict.value();
+      say(fmt::format("{}; restart {} of {} on {} {}\n", describe(verdict), book_.restarts(),
+                      book_.budget(), launch_.request.ranks,
+                      launch_.request.ranks == 1 ? "rank" : "ranks"));
+      note_restart(base::FileSystem::posix(), launch_.run, verdict, launch_.request.ranks,
+                   base::Clock::system());
+      launch_.request.worker = {launch_.request.worker.front(), "resume", launch_.run.path()};
+    }
+  }
+
+ private:
+  Next decide(LaunchEnd& end) {
+    auto next = book_.decide(end);
+    if (next == Next::kRestart && !end.verdict->lost_host.empty() &&
+        !leave_out(end.verdict->lost_host, launch_.request, launch_.config.launch.min_ranks)) {
+      end.verdict->advice =
+          "lower launch.min_ranks to go on with fewer ranks, or bring the host "
+          "back, then resume";
+      return Next::kEnd;
+    }
+    if (next == Next::kSpent || next == Next::kNoProgress) {
+      end.exit_code = static_cast<int>(base::ExitCode::kRestarts);
+      end.verdict->exit_code = end.exit_code;
+      const auto why =
+          next == Next::kSpent
+              ? fmt::format("after {} restarts, all that launch.restarts allows", book_.restarts())
+              : fmt::format("restarts do not get past step {}",
+                            std::max<std::int64_t>(end.step, 0));
+      end.verdict->message += " (" + why + ")";
+    }
+    return next;
+  }
+
+  void say(std::string_view text) const { print_message(session_.messages, text); }
+
+  const Session& session_;
+  TrainingLaunch launch_;
+  RestartBook book_;
+  Supervisor supervisor_;
+};
+
+}  // namespace
+
+int run_training(const Session& session, TrainingLaunch launch) {
+  return Training(session, std::move(launch)).run();
+}
+
+}  // namespace lockstep::launcher
