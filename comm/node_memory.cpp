@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -73,6 +74,27 @@ std::string fresh_name() {
   std::random_device random;
   return "/lockstep-" + std::to_string(::getpid()) + "-" + std::to_string(random()) + "-" +
          std::to_string(random());
+}
+
+/// Allocates this rank's part now, so that too little memory is an error here and not SIGBUS later,
+/// and so that its pages lie on the memory of the cores that use them.
+void allocate_part(const Communicator& node, int descriptor, std::size_t bytes,
+                   std::string_view what) {
+  const auto ranks = static_cast<std::size_t>(node.size());
+  const auto part = round_up(bytes / ranks + 1, kPageBytes);
+  const auto begin = std::min(part * static_cast<std::size_t>(node.rank()), bytes);
+  const auto end = std::min(begin + part, bytes);
+  int result = 0;
+  do {
+    if (begin == end) return;
+    result =
+        ::posix_fallocate(descriptor, static_cast<off_t>(begin), static_cast<off_t>(end - begin));
+  } while (result == EINTR);
+  if (result == ENOSPC) throw no_room(bytes, what);
+  if (result != 0) {
+    errno = result;
+    throw system_error("posix_fallocate", what);
+  }
 }
 
 /// Runs `action` on this rank and throws the first rank's EnvironmentError on all ranks when any
@@ -165,23 +187,7 @@ std::shared_ptr<NodeMemory::Mapping> NodeMemory::Mapping::among_processes(Commun
       file.emplace(::shm_open(shared_name.c_str(), O_RDWR | O_CLOEXEC, 0));
       if (file->number() < 0) throw system_error("shm_open", what);
     }
-    // Allocated now, so that a full /dev/shm is an error here and not SIGBUS later; each rank its
-    // part, so that the pages lie on the memory of the cores that use them.
-    const auto ranks = static_cast<std::size_t>(node.size());
-    const auto part = round_up(bytes / ranks + 1, kPageBytes);
-    const auto begin = std::min(part * static_cast<std::size_t>(node.rank()), bytes);
-    const auto end = std::min(begin + part, bytes);
-    int result = 0;
-    do {
-      if (begin == end) break;
-      result = ::posix_fallocate(file->number(), static_cast<off_t>(begin),
-                                 static_cast<off_t>(end - begin));
-    } while (result == EINTR);
-    if (result == ENOSPC) throw no_room(bytes, what);
-    if (result != 0) {
-      errno = result;
-      throw system_error("posix_fallocate", what);
-    }
+    allocate_part(node, file->number(), bytes, what);
     mapping = std::make_shared<Mapping>(file->number(), bytes, what);
   });
   return mapping;
@@ -199,11 +205,42 @@ std::shared_ptr<NodeMemory::Mapping> NodeMemory::make(Communicator& node, std::s
   return Mapping::among_processes(node, bytes, what);
 }
 
-NodeMemory::NodeMemory(Communicator& node, std::size_t bytes, std::string_view what) {
+/// Maps the file on every rank; the first one sees to its length.
+void NodeMemory::use_kept(Communicator& node, std::size_t bytes, std::string_view what,
+                          const std::string& kept) {
+  std::optional<Descriptor> file;
+  std::string survived;
+  all_or_none(node, what, [&] {
+    file.emplace(::open(kept.c_str(), O_RDWR | O_CLOEXEC));
+    if (file->number() < 0) throw system_error("open", what);
+    if (node.rank() != 0) return;
+    struct stat status {};
+    if (::fstat(file->number(), &status) != 0) throw system_error("fstat", what);
+    survived = status.st_size > 0 ? "yes" : "no";
+    if (::ftruncate(file->number(), static_cast<off_t>(bytes)) != 0) {
+      throw system_error("ftruncate", what);
+    }
+  });
+  survived_ = node.all_gather_texts(survived, what)[0] == "yes";
+  all_or_none(node, what, [&] {
+    allocate_part(node, file->number(), bytes, what);
+    kept_ = std::make_shared<Mapping>(file->number(), bytes, what);
+  });
+  bytes_ = {kept_->address(), bytes};
+}
+
+NodeMemory::NodeMemory(Communicator& node, std::size_t bytes, std::string_view what,
+                       const std::string& kept) {
   const auto header = round_up(NodeBarrier::bytes_needed(node.size()), kPageBytes);
   LOCKSTEP_EXPECT(bytes <= std::size_t{PTRDIFF_MAX} - header, "node memory larger than memory");
-  mapping_ = make(node, header + round_up(bytes, kPageBytes), what);
-  bytes_ = {mapping_->address() + header, bytes};
+  const auto kept_path = node.all_gather_texts(kept, what)[0];
+  if (kept_path.empty()) {
+    mapping_ = make(node, header + round_up(bytes, kPageBytes), what);
+    bytes_ = {mapping_->address() + header, bytes};
+  } else {
+    mapping_ = make(node, header, what);
+    use_kept(node, round_up(bytes, kPageBytes), what, kept_path);
+  }
   barrier_.emplace(node, mapping_->address());
   node.barrier(what);
 }

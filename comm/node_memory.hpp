@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "comm/communicator.hpp"
@@ -20,20 +21,30 @@ class NodeMemory {
   /// `node`: the ranks of one node (all processes, or all threads of one process); it must outlive
   /// this object. `what` names the memory for people. Throws EnvironmentError on all ranks when
   /// /dev/shm has too little room. Collective over the node.
-  NodeMemory(Communicator& node, std::size_t bytes, std::string_view what);
+  /// `kept` is the path of a memory file that somebody else holds and that therefore outlives the
+  /// ranks; empty = a segment of their own. The first rank's word counts. What lies in the file
+  /// stays, see `survived`.
+  NodeMemory(Communicator& node, std::size_t bytes, std::string_view what,
+             const std::string& kept = {});
   ~NodeMemory();
   NodeMemory(const NodeMemory&) = delete;
   NodeMemory& operator=(const NodeMemory&) = delete;
 
   std::span<std::byte> bytes() { return bytes_; }  // page aligned
+  /// Whether a kept file had something in it already: what former ranks left.
+  bool survived() const { return survived_; }
   NodeBarrier& barrier() { return *barrier_; }
 
  private:
   class Mapping;
   static std::shared_ptr<Mapping> make(Communicator& node, std::size_t bytes,
                                        std::string_view what);
+  void use_kept(Communicator& node, std::size_t bytes, std::string_view what,
+                const std::string& kept);
 
   std::shared_ptr<Mapping> mapping_;  // shared by the ranks of a thread group
+  std::shared_ptr<Mapping> kept_;     // null unless there is a kept file
+  bool survived_ = false;
   std::span<std::byte> bytes_;
   std::optional<NodeBarrier> barrier_;
 };

@@ -1,17 +1,14 @@
 #include "launcher/status_board.hpp"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <charconv>
-#include <climits>
 #include <csignal>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -43,61 +40,40 @@ void on_fatal_signal(int number) {
 
 }  // namespace
 
-StatusBoard::StatusBoard(int ranks)
-    : descriptor_(::memfd_create(kName, MFD_CLOEXEC)), ranks_(ranks), memory_(MAP_FAILED) {
-  if (descriptor_ >= 0 && ::ftruncate(descriptor_, static_cast<off_t>(bytes_of(ranks))) == 0) {
-    memory_ = map(descriptor_, ranks);
+StatusBoard::StatusBoard(int ranks) : file_(kName), ranks_(ranks), memory_(MAP_FAILED) {
+  if (::ftruncate(file_.descriptor(), static_cast<off_t>(bytes_of(ranks))) == 0) {
+    memory_ = map(file_.descriptor(), ranks);
   }
   if (memory_ == MAP_FAILED) {
-    const std::string reason = std::strerror(errno);
-    if (descriptor_ >= 0) ::close(descriptor_);
-    throw base::EnvironmentError("shared memory for the ranks' status cannot be had (" + reason +
-                                 "); see 'lockstep doctor'");
+    throw base::EnvironmentError("shared memory for the ranks' status cannot be had (" +
+                                 std::string(std::strerror(errno)) + "); see 'lockstep doctor'");
   }
   for (int rank = 0; rank < ranks; ++rank) {
     new (static_cast<std::byte*>(memory_) + bytes_of(rank)) RankRow;
   }
 }
 
-StatusBoard::StatusBoard(int descriptor, int ranks, void* memory)
-    : descriptor_(descriptor), ranks_(ranks), memory_(memory) {}
+StatusBoard::StatusBoard(MemoryFile file, int ranks, void* memory)
+    : file_(std::move(file)), ranks_(ranks), memory_(memory) {}
 
 std::unique_ptr<StatusBoard> StatusBoard::find(
     const std::map<std::string, std::string>& variables) {
   const auto place = variables.find(kBoardVariable);
   if (place == variables.end()) return nullptr;
-  const auto& path = place->second;
-  // On another host the same path may be anything; only a board has this name.
-  std::array<char, PATH_MAX> target{};
-  if (::readlink(path.c_str(), target.data(), target.size() - 1) < 0) return nullptr;
-  if (std::string(target.data()) != std::string("/memfd:") + kName + " (deleted)") return nullptr;
-  const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (descriptor < 0) return nullptr;
-  struct stat status {};
-  if (::fstat(descriptor, &status) == 0 && status.st_size > 0) {
-    const auto ranks = static_cast<int>(static_cast<std::size_t>(status.st_size) / kRowBytes);
-    void* memory = map(descriptor, ranks);
-    if (memory != MAP_FAILED) {
-      return std::unique_ptr<StatusBoard>(new StatusBoard(descriptor, ranks, memory));
-    }
-  }
-  ::close(descriptor);
-  return nullptr;
+  auto file = MemoryFile::find(place->second, kName);
+  if (!file || file->size() == 0) return nullptr;
+  const auto ranks = static_cast<int>(file->size() / kRowBytes);
+  void* memory = map(file->descriptor(), ranks);
+  if (memory == MAP_FAILED) return nullptr;
+  return std::unique_ptr<StatusBoard>(new StatusBoard(std::move(*file), ranks, memory));
 }
 
-StatusBoard::~StatusBoard() {
-  ::munmap(memory_, bytes_of(ranks_));
-  ::close(descriptor_);
-}
+StatusBoard::~StatusBoard() { ::munmap(memory_, bytes_of(ranks_)); }
 
 RankRow& StatusBoard::row(int rank) {
   LOCKSTEP_EXPECT(0 <= rank && rank < ranks_, "a rank outside the board");
   return *std::launder(
       reinterpret_cast<RankRow*>(static_cast<std::byte*>(memory_) + bytes_of(rank)));
-}
-
-std::string StatusBoard::address() const {
-  return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(descriptor_);
 }
 
 void note_fatal_signals(RankRow& row) {

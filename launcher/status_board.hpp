@@ -1,8 +1,7 @@
 #pragma once
 // A page of shared memory where the ranks of a host show what they do and how they end, so that
 // their supervisor learns of a death, a freeze or a lack of progress at once and without asking.
-// The supervisor makes it, the ranks of its host find it by LOCKSTEP_BOARD. It has no name in any
-// file system (memfd_create(2), opened through /proc), so nothing of it can be left behind.
+// The supervisor makes it, the ranks of its host find it by LOCKSTEP_BOARD.
 // Rows are lock-free; each has one writer, its rank.
 
 #include <atomic>
@@ -14,6 +13,7 @@
 
 #include "base/position.hpp"
 #include "base/wait_note.hpp"
+#include "launcher/memory_file.hpp"
 
 namespace lockstep::launcher {
 
@@ -70,12 +70,12 @@ class StatusBoard {
   int ranks() const { return ranks_; }
   RankRow& row(int rank);
   /// Value of LOCKSTEP_BOARD for processes of this host.
-  std::string address() const;
+  std::string address() const { return file_.address(); }
 
  private:
-  StatusBoard(int descriptor, int ranks, void* memory);
+  StatusBoard(MemoryFile file, int ranks, void* memory);
 
-  int descriptor_;
+  MemoryFile file_;
   int ranks_;
   void* memory_;
 };

@@ -204,7 +204,8 @@ std::shared_ptr<Model> agreed_model(const configs::RunConfig& config, const data
 }  // namespace
 
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group) {
+                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group,
+                  const std::string& kept_memory) {
   const DataAccess access{
       group.world.rank() == 0 ? data::Fingerprinting::kWholeFile : data::Fingerprinting::kNone,
       cache_directory};
@@ -235,6 +236,9 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.clip_norm = config.train.clip_norm;
   step.optimizer = optimizer_options(config.train.optimizer);
   step.schedule = schedule_of(config.train, scheduled_steps);
+  step.keep_last_step = !kept_memory.empty();
+  step.kept_memory = kept_memory;
+  step.kept_identity = config_hash + " " + info.fingerprint;
   made.step =
       std::make_unique<TrainStep>(group, std::move(model), *made.objective, std::move(step));
 

@@ -41,8 +41,10 @@ struct Assembly : OpenedData {
 /// Opens the data, checks that all ranks agree on configuration, data and model, and allocates the
 /// state. What is learned of the data files is kept in `cache_directory`; empty = nowhere. Throws
 /// ConfigError, DataError or EnvironmentError, with the same class on all ranks. Collective.
+/// `kept_memory`: see TrainStepOptions.
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
-                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group);
+                  const std::string& cache_directory, const TrialLimits& limits, RankGroup group,
+                  const std::string& kept_memory = {});
 
 /// What evaluation and prediction need, at any number of ranks.
 struct InferenceAssembly : OpenedData {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
 #include "comm/agreement.hpp"
@@ -52,8 +53,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     micro_batches_of_rank.push_back(range);
     slice_of_rank.push_back({slice.begin, slice.end});
     losses_of_rank_.push_back(double_range(range.begin, range.end));
-    stops_of_rank_.push_back(
-        double_range(options_.micro_batches + rank, options_.micro_batches + rank + 1));
+    const auto rank_begin = static_cast<std::int64_t>(fixed_table_bytes() / sizeof(double)) + rank;
+    stops_of_rank_.push_back(double_range(rank_begin, rank_begin + 1));
     squares_of_rank_.push_back(double_range(share.begin, share.end));
     flat_of_rank_.push_back({static_cast<std::size_t>(slice.begin) * sizeof(float),
                              static_cast<std::size_t>(slice.end) * sizeof(float)});
@@ -70,13 +71,15 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   const std::size_t constant_bytes =
       pages(static_cast<std::size_t>(layout.constant_count) * sizeof(float));
   const std::size_t state_bytes = pages(static_cast<std::size_t>(held.count()) * sizeof(float));
-  table_bytes_ = pages((static_cast<std::size_t>(options_.micro_batches) +
-                        static_cast<std::size_t>(topology.world_size) + blocks_.size()) *
-                       sizeof(double));
+  table_bytes_ =
+      fixed_table_bytes() + pages(static_cast<std::size_t>(topology.world_size) * sizeof(double));
+  const auto kept_shape = kept_shape_of(layout, {first, last}, names.size());
+  const std::size_t kept_bytes = options_.keep_last_step ? KeptState::bytes_needed(kept_shape) : 0;
   memory_ = std::make_unique<comm::NodeMemory>(
-      group_.node, flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
-      "model state");
-  std::byte* place = memory_->bytes().data();
+      group_.node,
+      kept_bytes + flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
+      "model state", options_.kept_memory);
+  std::byte* place = memory_->bytes().data() + kept_bytes;
   const StateMemory state{reinterpret_cast<float*>(place),
                           reinterpret_cast<float*>(place + flat_bytes)};
   place += flat_bytes + constant_bytes;
@@ -85,10 +88,17 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     place += state_bytes;
   }
   tables_ = place;
+  if (options_.keep_last_step) {
+    kept_ = std::make_unique<KeptState>(kept_shape, LiveState{state.flat, states_},
+                                        memory_->bytes().first(kept_bytes));
+    recovered_ = recover(state.flat);
+  }
 
-  space_ = std::make_unique<ParameterSpace>(
-      std::move(model), layout, state,
-      topology.local_rank == 0 ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory);
+  space_ = std::make_unique<ParameterSpace>(std::move(model), layout, state,
+                                            topology.local_rank == 0 && !recovered_
+                                                ? InitialValues::kCopyFromModel
+                                                : InitialValues::kKeepMemory);
+  if (recovered_) space_->counters() = kept_->counters(*recovered_).value();
   if (options_.dense_kernels) {
     comm::require_agreement(group_.world, "vector instructions of the processor",
                             dense_kernels_available() ? "x86-64-v3" : "none");
@@ -131,6 +141,9 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   relay_.spread(table.bytes, stops_of_rank_, "stop requests between nodes");
   laps.add_to(times_.exchange);
 
+  if (kept_ && group_.topology.local_rank == 0) {
+    kept_->keep_counters(step + 1, space_->counters());
+  }
   update(step, lr, table);
   laps.add_to(times_.optimizer);
   const auto late = gradients_->take_backward_time();
@@ -146,6 +159,10 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   gradients_->finish();
   laps.add_to(times_.exchange);
 
+  return result_of(step, table);
+}
+
+StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
   const auto count = static_cast<std::size_t>(options_.micro_batches);
   const double loss =
       comm::tree_sum(std::span<const double>(table.losses, count)) / static_cast<double>(count);
@@ -153,7 +170,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
       std::max_element(table.stop_requests, table.stop_requests + group_.topology.world_size);
   return {.loss = loss,
           .gradient_norm = norm_of(table),
-          .lr = lr,
+          .lr = lr_at(options_.schedule, step),
           .stop_requests = static_cast<int>(*stops)};
 }
 
@@ -167,6 +184,7 @@ void TrainStep::update(std::int64_t step, double lr, Table& table) {
   for (auto block = own.begin; block < own.end; ++block) {
     const auto range = blocks_[static_cast<std::size_t>(block)];
     double squares = 0;
+    if (kept_ && !clip) kept_->open(block, step);
     for (auto begin = range.begin; begin < range.end; begin += kTileFloats) {
       const FlatRange part{begin, std::min(begin + kTileFloats, range.end)};
       float* room = clip ? summed_.data() + (begin - slice.begin) : tile.data();
@@ -176,6 +194,7 @@ void TrainStep::update(std::int64_t step, double lr, Table& table) {
       if (!clip) update_range(step, lr, static_cast<float>(mean), part, sum);
     }
     table.block_squares[block] = squares;
+    if (kept_ && !clip) kept_->close(block, step);
   }
   if (!clip) return;
   relay_.spread(table.square_bytes, squares_of_rank_, "gradient norms between nodes");
@@ -185,12 +204,24 @@ void TrainStep::update(std::int64_t step, double lr, Table& table) {
   const double coefficient = std::min(1.0, options_.clip_norm / (norm + 1e-6));
   for (auto block = own.begin; block < own.end; ++block) {
     const auto range = blocks_[static_cast<std::size_t>(block)];
-    update_range(step, lr, static_cast<float>(mean * coefficient), range,
-                 summed_.data() + (range.begin - slice.begin));
+    if (kept_) kept_->open(block, step);
+    for (auto begin = range.begin; begin < range.end; begin += kTileFloats) {
+      update_range(step, lr, static_cast<float>(mean * coefficient),
+                   {begin, std::min(begin + kTileFloats, range.end)},
+                   summed_.data() + (begin - slice.begin));
+    }
+    if (kept_) kept_->close(block, step);
   }
 }
 
 void TrainStep::update_range(std::int64_t step, double lr, float scale, FlatRange range,
+                             const float* gradients) {
+  if (kept_) kept_->save(range);
+  change_range(step, lr, scale, range, gradients);
+  if (kept_) kept_->add(range);
+}
+
+void TrainStep::change_range(std::int64_t step, double lr, float scale, FlatRange range,
                              const float* gradients) {
   float* flat = space_->memory().flat + range.begin;
   if (range.begin >= space_->layout().parameter_count) {
@@ -210,17 +241,111 @@ double TrainStep::norm_of(const Table& table) const {
   return std::sqrt(squares) / static_cast<double>(gradients_->divisor());
 }
 
-TrainStep::Table TrainStep::table_of(std::int64_t step) {
+std::size_t TrainStep::fixed_table_bytes() const {
+  return pages((static_cast<std::size_t>(options_.micro_batches) + blocks_.size()) *
+               sizeof(double));
+}
+
+TrainStep::Table TrainStep::table_of(std::int64_t step) const {
   // Two tables in turn: a slow rank may still read the last step's while a fast one writes.
   std::byte* base = tables_ + static_cast<std::size_t>(step % 2) * table_bytes_;
   auto* doubles = reinterpret_cast<double*>(base);
   const auto micro_batches = static_cast<std::size_t>(options_.micro_batches);
-  auto* squares = doubles + micro_batches + static_cast<std::size_t>(group_.topology.world_size);
+  auto* squares = doubles + micro_batches;
   return {.losses = doubles,
-          .stop_requests = doubles + micro_batches,
           .block_squares = squares,
+          .stop_requests = reinterpret_cast<double*>(base + fixed_table_bytes()),
           .bytes = {base, table_bytes_},
           .square_bytes = std::as_writable_bytes(std::span(squares, blocks_.size()))};
+}
+
+KeptShape TrainStep::kept_shape_of(const ParameterLayout& layout, FlatRange ranks,
+                                   std::size_t states) const {
+  KeptShape shape;
+  shape.blocks = blocks_;
+  shape.held_blocks = {shares_[static_cast<std::size_t>(ranks.begin)].begin,
+                       shares_[static_cast<std::size_t>(ranks.end)].end};
+  shape.parameter_count = layout.parameter_count;
+  shape.states = states;
+  shape.counter_count = layout.counter_count;
+  shape.identity = options_.kept_identity + "\n" + layout.describe() + "\nblocks " +
+                   std::to_string(shape.held_blocks.begin) + " to " +
+                   std::to_string(shape.held_blocks.end) + " states " + std::to_string(states) +
+                   " table " + std::to_string(table_bytes_) + " micro-batches " +
+                   std::to_string(options_.micro_batches);
+  return shape;
+}
+
+std::optional<std::int64_t> TrainStep::recover(float* flat) {
+  struct Report {
+    std::int64_t there = 0, least = 0, most = 0;
+  };
+  const auto own = own_blocks();
+  Report mine;
+  if (memory_->survived() && kept_->holds_state()) {
+    const auto finished = kept_->finished(own);
+    mine.there = 1;
+    mine.least = finished ? finished->least : std::numeric_limits<std::int64_t>::max();
+    mine.most = finished ? finished->most : -1;
+  }
+  std::vector<Report> all(static_cast<std::size_t>(group_.world.size()));
+  group_.world.all_gather(std::as_bytes(std::span(&mine, 1)),
+                          std::as_writable_bytes(std::span(all)),
+                          "what former ranks left in memory");
+  std::int64_t step = std::numeric_limits<std::int64_t>::max();
+  std::int64_t most = -1;
+  bool there = true;
+  for (const auto& report : all) {
+    there = there && report.there == 1;
+    step = std::min(step, report.least);
+    most = std::max(most, report.most);
+  }
+  // No rank begins an update before all have finished the one before.
+  std::int64_t whole = there && step <= most && most <= step + 1 ? 1 : 0;
+  if (whole == 1) {
+    for (auto block = own.begin; block < own.end; ++block) {
+      if (!kept_->bring_to(block, step)) whole = 0;
+    }
+    if (!kept_->counters(step)) whole = 0;
+  }
+  group_.world.all_reduce(std::span(&whole, 1), comm::ReduceOp::kMin, "whether it is whole");
+  if (whole == 0) return std::nullopt;
+
+  // Other nodes' parameters may be of the step after, or half of each.
+  const auto flat_count = static_cast<std::size_t>(blocks_.back().end);
+  relay_.spread(std::as_writable_bytes(std::span(flat, flat_count)), flat_of_rank_,
+                "parameters of the recovered state");
+  if (step > 0) {
+    const auto table = table_of(step - 1);
+    relay_.spread(table.bytes, losses_of_rank_, "losses of the recovered step");
+    relay_.spread(table.square_bytes, squares_of_rank_, "norms of the recovered step");
+  }
+  return step;
+}
+
+void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
+  if (!kept_) return;
+  const bool first = group_.topology.local_rank == 0;
+  const auto own = own_blocks();
+  node_barrier("the state that training begins with");
+  if (first) kept_->invalidate();
+  node_barrier("the end of the state before");
+  for (auto block = own.begin; block < own.end; ++block) kept_->stamp(block, step);
+  node_barrier("the stamps of all ranks");
+  if (first) kept_->start(step, space_->counters(), metadata);
+}
+
+void TrainStep::keep_metadata(std::int64_t step, std::string_view metadata) {
+  if (kept_ && group_.topology.local_rank == 0) kept_->keep_metadata(step, metadata);
+}
+
+std::string TrainStep::kept_metadata(std::int64_t step) const {
+  return kept_ ? kept_->metadata(step) : std::string();
+}
+
+StepResult TrainStep::recovered_result() const {
+  LOCKSTEP_EXPECT(recovered_ && *recovered_ > 0, "no step was recovered");
+  return result_of(*recovered_ - 1, table_of(*recovered_ - 1));
 }
 
 float* TrainStep::state_at(std::size_t name_index, std::int64_t element) {

@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -14,6 +16,7 @@
 #include "comm/reduction_tree.hpp"
 #include "comm/topology.hpp"
 #include "trainer/gradient_source.hpp"
+#include "trainer/kept_state.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/optimizer.hpp"
 #include "trainer/parameter_space.hpp"
@@ -35,6 +38,10 @@ struct TrainStepOptions {
   double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip
   OptimizerOptions optimizer;
   Schedule schedule;
+  /// Keep the state of the last finished step beside the one under way, see KeptState.
+  bool keep_last_step = false;
+  std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
+  std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
 };
 
 /// What every rank knows after a step, the same bits everywhere.
@@ -68,23 +75,44 @@ class TrainStep {
   /// `element`, which lies in an own parameter block.
   float* state_at(std::size_t name_index, std::int64_t element);
   const TrainStepOptions& options() const { return options_; }
+
+  /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
+  /// nothing when there was none, or none that is whole.
+  std::optional<std::int64_t> recovered() const { return recovered_; }
+  /// From now on the state is that after `step` steps, whatever was there: after construction and
+  /// after a checkpoint was loaded. `metadata` is kept with it. Collective.
+  void begin_at(std::int64_t step, std::string_view metadata);
+  /// What else is known after `step` steps, kept with the state. Local.
+  void keep_metadata(std::int64_t step, std::string_view metadata);
+  std::string kept_metadata(std::int64_t step) const;
+  /// The result of step `step` - 1, finished by former ranks. Only after recovery.
+  StepResult recovered_result() const;
   /// Passes when all ranks of the node have arrived. Collective over the node.
   void node_barrier(std::string_view what);
 
  private:
   struct Table {
     double* losses;                     // [micro_batches]
-    double* stop_requests;              // [world_size]
     double* block_squares;              // [blocks]
+    double* stop_requests;              // [world_size]
     std::span<std::byte> bytes;         // all of it
     std::span<std::byte> square_bytes;  // block_squares alone
   };
 
+  /// Takes over what former ranks left, when all of it is there. Collective.
+  std::optional<std::int64_t> recover(float* flat);
+  KeptShape kept_shape_of(const ParameterLayout& layout, FlatRange ranks, std::size_t states) const;
+  /// Of the part of a table that does not depend on the number of ranks.
+  std::size_t fixed_table_bytes() const;
+  StepResult result_of(std::int64_t step, const Table& table) const;
+
   void update(std::int64_t step, double lr, Table& table);
+  void change_range(std::int64_t step, double lr, float scale, FlatRange range,
+                    const float* gradients);
   void update_range(std::int64_t step, double lr, float scale, FlatRange range,
                     const float* gradients);
   double norm_of(const Table& table) const;
-  Table table_of(std::int64_t step);
+  Table table_of(std::int64_t step) const;
 
   RankGroup group_;
   TrainStepOptions options_;
@@ -95,6 +123,8 @@ class TrainStep {
   std::vector<FlatRange> shares_;  // block indices, one a rank
   std::vector<comm::ByteRange> losses_of_rank_, stops_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
+  std::unique_ptr<KeptState> kept_;  // null unless the last step is kept
+  std::optional<std::int64_t> recovered_;
   std::unique_ptr<ParameterSpace> space_;
   std::unique_ptr<GradientSource> gradients_;
   std::vector<float> summed_;   // own slice, when clipping needs it twice

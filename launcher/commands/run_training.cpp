@@ -8,6 +8,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "launcher/commands/launch_end.hpp"
+#include "launcher/kept_memory.hpp"
 #include "launcher/restarts.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
@@ -28,12 +29,21 @@ bool leave_out(const std::string& lost, LaunchRequest& request, std::int64_t min
   return request.ranks >= std::max<std::int64_t>(least, 1);
 }
 
+/// Nodes that the ranks of this host make: one, or as many as launch.ranks_per_node pretends.
+int nodes_here(const TrainingLaunch& launch) {
+  const auto ranks_per_node = launch.config.launch.ranks_per_node;
+  if (ranks_per_node == 0 || !launch.request.hosts.empty()) return 1;
+  return static_cast<int>((launch.request.ranks + ranks_per_node - 1) / ranks_per_node);
+}
+
 class Training {
  public:
   Training(const Session& session, TrainingLaunch launch)
       : session_(session),
         launch_(std::move(launch)),
         book_(launch_.trial ? 0 : launch_.config.launch.restarts),
+        memory_(book_.budget() > 0 && launch_.config.checkpoint.in_memory ? nodes_here(launch_)
+                                                                          : 0),
         supervisor_({.environment = session.environment,
                      .events_path = launch_.run.events_path(),
                      .print = [&](std::string_view text) { say(text); }}) {}
@@ -43,6 +53,7 @@ class Training {
     for (;;) {
       auto plan = plan_launch(launch_.request);
       plan.environment[kAttemptVariable] = std::to_string(book_.restarts());
+      plan.environment[kKeptMemoryVariable] = memory_.addresses();
       if (book_.restarts() == 0) {
         say(fmt::format("run {} on {} {} ({})\n", launch_.run.path(), plan.ranks,
                         plan.ranks == 1 ? "rank" : "ranks", name_of(plan.kind)));
@@ -93,6 +104,7 @@ class Training {
   const Session& session_;
   TrainingLaunch launch_;
   RestartBook book_;
+  KeptMemory memory_;
   Supervisor supervisor_;
 };
 

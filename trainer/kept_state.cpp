@@ -1,0 +1,281 @@
+#include "trainer/kept_state.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "base/vector_clones.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kMetadataBytes = std::size_t{64} << 10;
+constexpr std::int64_t kNever = -1;
+constexpr std::array<char, 8> kMagic{'L', 'K', 'S', 'T', 'A', 'T', 'E', '1'};
+
+std::size_t pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+/// Wrapping sum of the values' bits: finds what a crash scribbled, in a pass at cache speed.
+LOCKSTEP_VECTOR_CLONES
+std::uint64_t bit_sum(const float* values, std::int64_t count) {
+  std::uint64_t sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof bits);
+    sum += bits;
+  }
+  return sum;
+}
+
+/// Stores before this are in memory, for whoever looks after a crash, when those after it are.
+void order() { std::atomic_thread_fence(std::memory_order_release); }
+
+}  // namespace
+
+struct KeptState::Header {
+  std::array<char, 8> magic;
+  std::array<char, 64> identity;  // SHA-256 of the shape's, in hexadecimal
+  std::atomic<std::uint32_t> ready;
+};
+
+struct KeptState::Stamp {
+  std::atomic<std::int64_t> done;      // finished steps of the live values, when none is under way
+  std::atomic<std::int64_t> undo;      // finished steps of the undo area, kNever = it holds nothing
+  std::atomic<std::int64_t> saved;     // elements from the block's begin that are in it
+  std::array<std::uint64_t, 2> sums;   // of the block after an even and an odd number of steps
+  std::array<std::byte, 24> padding_;  // a cache line a block: its rank's alone
+};
+
+struct KeptState::Slot {
+  std::atomic<std::int64_t> step;
+  std::uint64_t bytes;
+  std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
+};
+
+struct KeptState::Places {
+  std::size_t stamps, counters, counter_bytes, metadata, metadata_bytes, undo_flat, undo_states;
+  std::size_t state_bytes, end;
+  FlatRange flat, state;  // elements that the undo area holds
+};
+
+KeptState::Places KeptState::places(const KeptShape& shape) {
+  Places places{};
+  if (shape.held_blocks.count() > 0) {
+    places.flat = {shape.blocks[static_cast<std::size_t>(shape.held_blocks.begin)].begin,
+                   shape.blocks[static_cast<std::size_t>(shape.held_blocks.end) - 1].end};
+  }
+  places.state = places.flat;
+  places.state.end =
+      std::max(places.state.begin, std::min(places.state.end, shape.parameter_count));
+  static_assert(sizeof(Header) <= kPage);
+  std::size_t at = kPage;
+  const auto take = [&](std::size_t bytes) {
+    const auto begin = at;
+    at += pages(bytes);
+    return begin;
+  };
+  const auto floats = [](FlatRange range) {
+    return static_cast<std::size_t>(range.count()) * sizeof(float);
+  };
+  places.stamps = take(shape.blocks.size() * sizeof(Stamp));
+  places.counter_bytes =
+      pages(sizeof(Slot) + static_cast<std::size_t>(shape.counter_count) * sizeof(std::int64_t));
+  places.counters = take(2 * places.counter_bytes);
+  places.metadata_bytes = pages(sizeof(Slot) + kMetadataBytes);
+  places.metadata = take(2 * places.metadata_bytes);
+  places.undo_flat = take(floats(places.flat));
+  places.state_bytes = pages(floats(places.state));
+  places.undo_states = take(shape.states * places.state_bytes);
+  places.end = at;
+  return places;
+}
+
+std::size_t KeptState::bytes_needed(const KeptShape& shape) { return places(shape).end; }
+
+KeptState::KeptState(KeptShape shape, LiveState live, std::span<std::byte> memory)
+    : shape_(std::move(shape)), live_(std::move(live)), memory_(memory.data()) {
+  const auto place = places(shape_);
+  LOCKSTEP_EXPECT(memory.size() >= place.end, "too little memory to keep a state in");
+  undo_flat_ = reinterpret_cast<float*>(memory_ + place.undo_flat) - place.flat.begin;
+  for (std::size_t i = 0; i < shape_.states; ++i) {
+    auto* begin = memory_ + place.undo_states + i * place.state_bytes;
+    undo_states_.push_back(reinterpret_cast<float*>(begin) - place.state.begin);
+  }
+}
+
+KeptState::Stamp& KeptState::stamp_of(std::int64_t block) const {
+  auto* stamps = reinterpret_cast<Stamp*>(memory_ + places(shape_).stamps);
+  return stamps[block];
+}
+
+KeptState::Slot& KeptState::counter_slot(std::int64_t step) const {
+  const auto place = places(shape_);
+  return *reinterpret_cast<Slot*>(memory_ + place.counters +
+                                  static_cast<std::size_t>(step % 2) * place.counter_bytes);
+}
+
+KeptState::Slot& KeptState::metadata_slot(int index) const {
+  const auto place = places(shape_);
+  return *reinterpret_cast<Slot*>(memory_ + place.metadata +
+                                  static_cast<std::size_t>(index) * place.metadata_bytes);
+}
+
+bool KeptState::holds_state() const {
+  const auto& header = *reinterpret_cast<const Header*>(memory_);
+  const auto identity = base::sha256_hex(std::string_view(shape_.identity));
+  return header.magic == kMagic && header.ready.load(std::memory_order_acquire) == 1 &&
+         std::string_view(header.identity.data(), header.identity.size()) == identity;
+}
+
+void KeptState::invalidate() {
+  auto& header = *reinterpret_cast<Header*>(memory_);
+  header.ready.store(0, std::memory_order_release);
+  const auto identity = base::sha256_hex(std::string_view(shape_.identity));
+  std::copy_n(identity.begin(), header.identity.size(), header.identity.begin());
+  header.magic = kMagic;
+  for (std::int64_t slot = 0; slot < 2; ++slot) {
+    counter_slot(slot).step.store(kNever);
+    metadata_slot(static_cast<int>(slot)).step.store(kNever);
+  }
+}
+
+void KeptState::stamp(std::int64_t block, std::int64_t step) {
+  auto& stamp = stamp_of(block);
+  stamp.undo.store(kNever);
+  stamp.sums[static_cast<std::size_t>(step % 2)] =
+      sum_of(shape_.blocks[static_cast<std::size_t>(block)]);
+  stamp.done.store(step);
+}
+
+void KeptState::start(std::int64_t step, std::span<const std::int64_t> counters,
+                      std::string_view metadata) {
+  keep_counters(step, counters);
+  keep_metadata(step, metadata);
+  order();
+  reinterpret_cast<Header*>(memory_)->ready.store(1, std::memory_order_release);
+}
+
+void KeptState::open(std::int64_t block, std::int64_t step) {
+  auto& stamp = stamp_of(block);
+  LOCKSTEP_EXPECT(open_block_ < 0, "a block is open already");
+  open_block_ = block;
+  open_sum_ = 0;
+  stamp.undo.store(kNever, std::memory_order_relaxed);
+  order();
+  stamp.saved.store(0, std::memory_order_relaxed);
+  order();
+  stamp.undo.store(step, std::memory_order_relaxed);
+  order();
+}
+
+void KeptState::save(FlatRange part) {
+  copy(part, Way::kToUndo);
+  order();
+  const auto begin = shape_.blocks[static_cast<std::size_t>(open_block_)].begin;
+  stamp_of(open_block_).saved.store(part.end - begin, std::memory_order_relaxed);
+  order();
+}
+
+void KeptState::add(FlatRange part) { open_sum_ += sum_of(part); }
+
+void KeptState::close(std::int64_t block, std::int64_t step) {
+  LOCKSTEP_EXPECT(open_block_ == block, "another block is open");
+  auto& stamp = stamp_of(block);
+  stamp.sums[static_cast<std::size_t>((step + 1) % 2)] = open_sum_;
+  order();
+  stamp.done.store(step + 1, std::memory_order_release);
+  open_block_ = -1;
+}
+
+void KeptState::keep_counters(std::int64_t step, std::span<const std::int64_t> counters) {
+  auto& slot = counter_slot(step);
+  slot.step.store(kNever, std::memory_order_relaxed);
+  order();
+  slot.bytes = counters.size_bytes();
+  std::memcpy(slot.data(), counters.data(), counters.size_bytes());
+  order();
+  slot.step.store(step, std::memory_order_relaxed);
+  order();
+}
+
+void KeptState::keep_metadata(std::int64_t step, std::string_view metadata) {
+  LOCKSTEP_EXPECT(metadata.size() <= kMetadataBytes, "metadata too long to keep in memory");
+  const bool first_is_older = metadata_slot(0).step.load() <= metadata_slot(1).step.load();
+  auto& slot = metadata_slot(first_is_older ? 0 : 1);
+  slot.step.store(kNever, std::memory_order_relaxed);
+  order();
+  slot.bytes = metadata.size();
+  std::memcpy(slot.data(), metadata.data(), metadata.size());
+  order();
+  slot.step.store(step, std::memory_order_relaxed);
+  order();
+}
+
+std::optional<KeptState::Finished> KeptState::finished(FlatRange blocks) const {
+  std::optional<Finished> result;
+  for (auto block = blocks.begin; block < blocks.end; ++block) {
+    const auto done = stamp_of(block).done.load(std::memory_order_acquire);
+    if (!result) result = Finished{done, done};
+    result->least = std::min(result->least, done);
+    result->most = std::max(result->most, done);
+  }
+  return result;
+}
+
+bool KeptState::bring_to(std::int64_t block, std::int64_t step) {
+  auto& stamp = stamp_of(block);
+  const auto range = shape_.blocks[static_cast<std::size_t>(block)];
+  if (stamp.undo.load(std::memory_order_acquire) == step) {
+    const auto saved = stamp.saved.load(std::memory_order_acquire);
+    if (saved < 0 || saved > range.count()) return false;
+    copy({range.begin, range.begin + saved}, Way::kToLive);
+  } else if (stamp.done.load(std::memory_order_acquire) != step) {
+    return false;
+  }
+  return sum_of(range) == stamp.sums[static_cast<std::size_t>(step % 2)];
+}
+
+std::optional<std::vector<std::int64_t>> KeptState::counters(std::int64_t step) const {
+  auto& slot = counter_slot(step);
+  const auto bytes = static_cast<std::size_t>(shape_.counter_count) * sizeof(std::int64_t);
+  if (slot.step.load(std::memory_order_acquire) != step || slot.bytes != bytes) return std::nullopt;
+  std::vector<std::int64_t> counters(static_cast<std::size_t>(shape_.counter_count));
+  std::memcpy(counters.data(), slot.data(), bytes);
+  return counters;
+}
+
+std::string KeptState::metadata(std::int64_t step) const {
+  Slot* newest = nullptr;
+  for (int index = 0; index < 2; ++index) {
+    auto& slot = metadata_slot(index);
+    const auto of = slot.step.load(std::memory_order_acquire);
+    if (of < 0 || of > step) continue;
+    if (newest == nullptr || of >= newest->step.load()) newest = &slot;
+  }
+  if (newest == nullptr || newest->bytes > kMetadataBytes) return {};
+  return {reinterpret_cast<const char*>(newest->data()), newest->bytes};
+}
+
+std::uint64_t KeptState::sum_of(FlatRange part) const {
+  auto sum = bit_sum(live_.flat + part.begin, part.count());
+  if (part.begin >= shape_.parameter_count) return sum;
+  for (const auto* state : live_.states) sum += bit_sum(state + part.begin, part.count());
+  return sum;
+}
+
+void KeptState::copy(FlatRange part, Way way) {
+  const auto move = [&](float* live, float* undo) {
+    float* from = (way == Way::kToUndo ? live : undo) + part.begin;
+    float* to = (way == Way::kToUndo ? undo : live) + part.begin;
+    std::memcpy(to, from, static_cast<std::size_t>(part.count()) * sizeof(float));
+  };
+  move(live_.flat, undo_flat_);
+  if (part.begin >= shape_.parameter_count) return;
+  for (std::size_t i = 0; i < live_.states.size(); ++i) move(live_.states[i], undo_states_[i]);
+}
+
+}  // namespace lockstep::trainer
