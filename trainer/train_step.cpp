@@ -15,6 +15,7 @@ namespace lockstep::trainer {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::int64_t kSignalDoubles = (sizeof(RankSignals) + sizeof(double) - 1) / sizeof(double);
 constexpr std::int64_t kTileFloats = 4096;  // sum, norm and update meet in the cache
 
 std::size_t pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -52,8 +53,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     micro_batches_of_rank.push_back(range);
     slice_of_rank.push_back({slice.begin, slice.end});
     losses_of_rank_.push_back(double_range(range.begin, range.end));
-    stops_of_rank_.push_back(
-        double_range(options_.micro_batches + rank, options_.micro_batches + rank + 1));
+    const auto signals = options_.micro_batches + rank * kSignalDoubles;
+    signals_of_rank_.push_back(double_range(signals, signals + kSignalDoubles));
     squares_of_rank_.push_back(double_range(share.begin, share.end));
     flat_of_rank_.push_back({static_cast<std::size_t>(slice.begin) * sizeof(float),
                              static_cast<std::size_t>(slice.end) * sizeof(float)});
@@ -70,9 +71,10 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   const std::size_t constant_bytes =
       pages(static_cast<std::size_t>(layout.constant_count) * sizeof(float));
   const std::size_t state_bytes = pages(static_cast<std::size_t>(held.count()) * sizeof(float));
-  table_bytes_ = pages((static_cast<std::size_t>(options_.micro_batches) +
-                        static_cast<std::size_t>(topology.world_size) + blocks_.size()) *
-                       sizeof(double));
+  table_bytes_ =
+      pages((static_cast<std::size_t>(options_.micro_batches) +
+             static_cast<std::size_t>(topology.world_size * kSignalDoubles) + blocks_.size()) *
+            sizeof(double));
   memory_ = std::make_unique<comm::NodeMemory>(
       group_.node, flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
       "model state");
@@ -117,18 +119,18 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
 }
 
 StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBatch()>& next,
-                                 int stop_requests) {
+                                 const RankSignals& signals) {
   times_ = {};
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
   gradients_->compute(step, next, table.losses, times_);
-  table.stop_requests[group_.topology.rank] = stop_requests;
+  *table.signals(group_.topology.rank) = signals;
 
   Laps laps;
   gradients_->exchange();
   relay_.spread(table.bytes, losses_of_rank_, "losses between nodes");
-  relay_.spread(table.bytes, stops_of_rank_, "stop requests between nodes");
+  relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
   laps.add_to(times_.exchange);
 
   update(step, lr, table);
@@ -149,12 +151,14 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   const auto count = static_cast<std::size_t>(options_.micro_batches);
   const double loss =
       comm::tree_sum(std::span<const double>(table.losses, count)) / static_cast<double>(count);
-  const auto stops =
-      std::max_element(table.stop_requests, table.stop_requests + group_.topology.world_size);
-  return {.loss = loss,
-          .gradient_norm = norm_of(table),
-          .lr = lr,
-          .stop_requests = static_cast<int>(*stops)};
+  RankSignals all;
+  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
+    const auto& one = *table.signals(rank);
+    all = {.stop_requests = std::max(all.stop_requests, one.stop_requests),
+           .save_asked = std::max(all.save_asked, one.save_asked),
+           .job = combined(all.job, one.job)};
+  }
+  return {.loss = loss, .gradient_norm = norm_of(table), .lr = lr, .signals = all};
 }
 
 void TrainStep::update(std::int64_t step, double lr, Table& table) {
@@ -215,12 +219,17 @@ TrainStep::Table TrainStep::table_of(std::int64_t step) {
   std::byte* base = tables_ + static_cast<std::size_t>(step % 2) * table_bytes_;
   auto* doubles = reinterpret_cast<double*>(base);
   const auto micro_batches = static_cast<std::size_t>(options_.micro_batches);
-  auto* squares = doubles + micro_batches + static_cast<std::size_t>(group_.topology.world_size);
+  auto* signals = doubles + micro_batches;
+  auto* squares = signals + static_cast<std::size_t>(group_.topology.world_size * kSignalDoubles);
   return {.losses = doubles,
-          .stop_requests = doubles + micro_batches,
+          .signals_begin = signals,
           .block_squares = squares,
           .bytes = {base, table_bytes_},
           .square_bytes = std::as_writable_bytes(std::span(squares, blocks_.size()))};
+}
+
+RankSignals* TrainStep::Table::signals(int rank) const {
+  return reinterpret_cast<RankSignals*>(signals_begin + rank * kSignalDoubles);
 }
 
 float* TrainStep::state_at(std::size_t name_index, std::int64_t element) {
