@@ -90,6 +90,12 @@ class PosixFile final : public WritableFile {
     }
   }
 
+  void sync_soon(std::uint64_t offset, std::uint64_t length) override {
+    // Only a hint: sync tells whether the data got there.
+    (void)::sync_file_range(descriptor_.get(), static_cast<off64_t>(offset),
+                            static_cast<off64_t>(length), SYNC_FILE_RANGE_WRITE);
+  }
+
   void sync() override {
     if (::fsync(descriptor_.get()) != 0) fail("syncing", path_, errno);
   }

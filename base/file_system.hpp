@@ -23,6 +23,11 @@ class WritableFile {
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
   virtual void append(std::span<const std::byte> bytes) = 0;
   void append(std::string_view text) { append(std::as_bytes(std::span(text.data(), text.size()))); }
+  /// A hint that the range will be synced soon: what is there may start on its way.
+  virtual void sync_soon(std::uint64_t offset, std::uint64_t length) {
+    static_cast<void>(offset);
+    static_cast<void>(length);
+  }
   /// Returns when the file's data and length are on stable storage.
   virtual void sync() = 0;
   virtual void truncate(std::uint64_t size) = 0;

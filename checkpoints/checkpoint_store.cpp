@@ -69,13 +69,17 @@ CheckpointStore::CheckpointStore(base::FileSystem& files, std::string directory,
                                  const base::Clock& clock)
     : files_(files), directory_(std::move(directory)), clock_(clock) {}
 
+SaveTicket CheckpointStore::ticket_of(std::int64_t step) const {
+  return {base::join_path(directory_, hidden_name(step, kPartialSuffix))};
+}
+
 SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> files,
                                   std::span<const StateExtent> extents) {
   require_tiling(files, extents);
   files_.make_directories(directory_);
   files_.sync_directory(base::parent_path(directory_));
   tidy();
-  SaveTicket ticket{base::join_path(directory_, hidden_name(step, kPartialSuffix))};
+  const auto ticket = ticket_of(step);
   std::uint64_t bytes = 0;
   for (const auto& extent : extents) bytes += extent.length;
   if (const auto free = files_.free_bytes(directory_); free < bytes) {
@@ -107,7 +111,8 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
 std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticket,
                                                          std::span<const StateFile> files,
                                                          std::span<const StateExtent> extents,
-                                                         std::span<const OwnedExtent> owned) {
+                                                         std::span<const OwnedExtent> owned,
+                                                         const std::function<void()>& after_piece) {
   std::vector<ExtentDigest> digests;
   for (std::size_t file = 0; file < files.size(); ++file) {
     std::unique_ptr<base::WritableFile> out;
@@ -125,8 +130,12 @@ std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticke
       base::Sha256 hash;
       for (std::size_t at = 0; at < own.bytes.size(); at += kPieceBytes) {
         const auto piece = own.bytes.subspan(at, std::min(kPieceBytes, own.bytes.size() - at));
+        const auto place = data_begin + extent.offset + at;
         hash.update(piece);
-        out->write_at(data_begin + extent.offset + at, piece);
+        out->write_at(place, piece);
+        // The disk works while the next piece is hashed.
+        out->sync_soon(place, piece.size());
+        if (after_piece) after_piece();
       }
       digests.push_back({.extent = own.extent, .sha256 = base::to_hex(hash.finish())});
     }
@@ -211,16 +220,20 @@ void CheckpointStore::remove(const Place& place) {
   files_.remove_all(removed);
 }
 
-void CheckpointStore::retain(std::int64_t keep, std::int64_t best_step) {
+void CheckpointStore::retain(const Retention& retention) {
   tidy();
   if (committed_) remove_after(*committed_);
   std::vector<Place> valid;
   for (const auto& summary : list()) {
     if (summary.valid) valid.push_back({.step = summary.step, .path = summary.path});
   }
-  const auto newest = static_cast<std::size_t>(std::max<std::int64_t>(keep, 1));
+  const auto newest = static_cast<std::size_t>(std::max<std::int64_t>(retention.keep, 1));
+  const auto stays = [&](std::int64_t step) {
+    return step == retention.best_step ||
+           (retention.every_steps > 0 && step % retention.every_steps == 0);
+  };
   for (std::size_t i = 0; i + newest < valid.size(); ++i) {
-    if (valid[i].step != best_step) remove(valid[i]);
+    if (!stays(valid[i].step)) remove(valid[i]);
   }
 }
 

@@ -5,6 +5,7 @@
 // Format: FORMAT.md.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,6 +32,13 @@ struct SaveTicket {
   std::string directory;  ///< where the files are while they are written
 };
 
+/// Which checkpoints stay.
+struct Retention {
+  std::int64_t keep = 1;         ///< the newest, at least one
+  std::int64_t best_step = -1;   ///< that of this step besides; negative = none
+  std::int64_t every_steps = 0;  ///< those of steps divisible by this besides; 0 = none
+};
+
 /// A checkpoint's directory in a listing.
 struct CheckpointSummary {
   std::string path;
@@ -48,15 +56,19 @@ class CheckpointStore {
   CheckpointStore(base::FileSystem& files, std::string directory,
                   const base::Clock& clock = base::Clock::system());
 
+  /// What `begin` returns for a step: for the ranks that did not call it.
+  SaveTicket ticket_of(std::int64_t step) const;
   /// Makes a hidden directory with every file at its full size, and tidies what a crash left.
   /// One save at a time. One rank.
   SaveTicket begin(std::int64_t step, std::span<const StateFile> files,
                    std::span<const StateExtent> extents);
-  /// Writes and syncs this rank's extents, returns their digests. Every rank.
+  /// Writes and syncs this rank's extents, returns their digests. Every rank. `after_piece` is
+  /// called after each piece of at most a MiB; what it throws ends the writing.
   std::vector<ExtentDigest> write_extents(const SaveTicket& ticket,
                                           std::span<const StateFile> files,
                                           std::span<const StateExtent> extents,
-                                          std::span<const OwnedExtent> owned);
+                                          std::span<const OwnedExtent> owned,
+                                          const std::function<void()>& after_piece = {});
   /// Writes the manifest and gives the directory its name; durable on return. A checkpoint of the
   /// same step is replaced, and at no moment is there neither. One rank. Returns the path.
   std::string commit(const SaveTicket& ticket, std::span<const StateFile> files,
@@ -64,11 +76,11 @@ class CheckpointStore {
                      const CheckpointInfo& info);
   /// Removes what `begin` made. Never throws: it runs while an error is under way. One rank.
   void abandon(const SaveTicket& ticket) noexcept;
-  /// Removes all valid checkpoints but the newest `keep` (at least one) and that of `best_step`
-  /// (negative: none), and what crashed saves left behind. What is not valid stays for a person to
-  /// look at. After a commit, checkpoints of later steps go, too: they are of an attempt that was
-  /// given up, and the one just written must not lose its place to them. One rank.
-  void retain(std::int64_t keep, std::int64_t best_step);
+  /// Removes all valid checkpoints but those of `retention`, and what crashed saves left behind.
+  /// What is not valid stays for a person to look at. After a commit, checkpoints of later steps
+  /// go, too: they are of an attempt that was given up, and the one just written must not lose its
+  /// place to them. One rank.
+  void retain(const Retention& retention);
   /// Removes the checkpoints of steps after `step`. For a resume from an older one, before the
   /// ledger is cut there: what comes later would no longer fit the ledger. One rank.
   void remove_after(std::int64_t step);

@@ -1,6 +1,7 @@
 #pragma once
 // The ledger of a run: one line a step, each carrying the hash of the line before, so that nothing
-// can be repeated, skipped or changed unseen. Written by one rank, one thread. Format: FORMAT.md.
+// can be repeated, skipped or changed unseen; and a line for each digest that became known after
+// its step's line. Written by one rank, one thread. Format: FORMAT.md.
 
 #include <cstdint>
 #include <memory>
@@ -27,16 +28,21 @@ struct LedgerEntry {
 class LedgerWriter {
  public:
   /// Goes on after step `steps_done`: later lines of an attempt that was cut off move to
-  /// `ledger.superseded.jsonl` beside the ledger, a torn last line with them. Throws
-  /// CheckpointError when the lines up to `steps_done` are not all there or their chain is broken.
+  /// `ledger.superseded.jsonl` beside the ledger, a torn last line with them; digests among them
+  /// of steps that stay are written again. Throws CheckpointError when the lines up to
+  /// `steps_done` are not all there or their chain is broken.
   LedgerWriter(base::FileSystem& files, const std::string& path, std::int64_t steps_done);
 
   /// `entry.step` must follow the last one.
   void append(const LedgerEntry& entry);
+  /// Notes the digest of the state after `step`, whose line is there already.
+  void append_digest(std::int64_t step, const std::string& state_digest);
   /// Makes all lines so far durable.
   void sync();
 
  private:
+  void append_line(const std::string& line);
+
   std::unique_ptr<base::WritableFile> file_;
   std::string last_hash_;
   std::int64_t last_step_ = 0;
@@ -47,8 +53,9 @@ struct LedgerCheck {
   std::string problem;               ///< empty = every line follows from the one before
 };
 
-/// Reads and checks the chain: hashes, order, no step repeated, none skipped. A torn last line is
-/// no problem. Throws CheckpointError when there is no ledger.
+/// Reads and checks the chain: hashes, order, no step repeated, none skipped. Digests are in the
+/// entries of their steps. A torn last line is no problem. Throws CheckpointError when there is no
+/// ledger.
 LedgerCheck read_ledger(base::FileSystem& files, const std::string& path);
 
 }  // namespace lockstep::checkpoints

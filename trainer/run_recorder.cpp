@@ -17,7 +17,8 @@ std::string now() { return base::format_utc(base::Clock::system().wall()); }
 
 RunRecorder::RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
                          std::int64_t steps_done)
-    : run_(run),
+    : files_(files),
+      run_(run),
       lock_(run),
       record_(run.read_record()),
       ledger_(files, run.ledger_path(), steps_done),
@@ -26,7 +27,7 @@ RunRecorder::RunRecorder(base::FileSystem& files, const checkpoints::RunDirector
 
 void RunRecorder::write_record() { run_.write_record(record_); }
 
-void RunRecorder::started(int world_size, std::int64_t step) {
+void RunRecorder::started(int world_size, std::int64_t step, std::chrono::nanoseconds loading) {
   auto& sizes = record_.world_sizes;
   if (sizes.empty() || sizes.back().world_size != world_size || sizes.back().step > step) {
     std::erase_if(sizes, [&](const auto& change) { return change.step >= step; });
@@ -36,10 +37,12 @@ void RunRecorder::started(int world_size, std::int64_t step) {
   record_.exit_code = -1;
   record_.ended.clear();
   write_record();
-  events_.append({{"event", step == 0 ? "start" : "resume"},
-                  {"time", now()},
-                  {"world_size", world_size},
-                  {"step", step}});
+  nlohmann::json event{{"event", step == 0 ? "start" : "resume"},
+                       {"time", now()},
+                       {"world_size", world_size},
+                       {"step", step}};
+  if (step > 0) event["load_seconds"] = seconds(loading);
+  events_.append(event);
 }
 
 void RunRecorder::step_done(const StepNote& note, const std::string& digest, bool with_metrics) {
@@ -84,14 +87,31 @@ void RunRecorder::evaluated(std::int64_t step, double epochs_done,
   write_record();
 }
 
-void RunRecorder::checkpoint_saved(std::int64_t step, const std::string& digest,
-                                   std::chrono::nanoseconds took) {
+std::function<void()> RunRecorder::digest_known(std::int64_t step, const std::string& digest) {
+  ledger_.append_digest(step, digest);
+  record_.state_digest = digest;
+  return [&files = files_, ledger = run_.ledger_path(), path = run_.record_path(),
+          text = to_json(record_)] {
+    // A descriptor of its own: the ledger's may be written to at the same time, and a file is
+    // synced whole.
+    files.open(ledger, base::OpenMode::kExisting)->sync();
+    files.write_atomically(path, text);
+  };
+}
+
+void RunRecorder::checkpoint_saved(const SavedCheckpoint& saved) {
   events_.append({{"event", "checkpoint"},
                   {"time", now()},
-                  {"step", step},
-                  {"state_digest", digest},
-                  {"seconds", seconds(took)}});
-  write_record();
+                  {"step", saved.step},
+                  {"state_digest", saved.digest},
+                  {"bytes", saved.bytes},
+                  {"blocked_seconds", seconds(saved.blocked)},
+                  {"seconds", seconds(saved.took)}});
+}
+
+void RunRecorder::checkpoint_failed(std::int64_t step, const std::string& reason) {
+  events_.append(
+      {{"event", "checkpoint_failed"}, {"time", now()}, {"step", step}, {"message", reason}});
 }
 
 }  // namespace lockstep::trainer

@@ -3,6 +3,7 @@
 // run.json. One thread; nothing here is collective.
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include "checkpoints/json_lines.hpp"
 #include "checkpoints/ledger.hpp"
 #include "checkpoints/run_directory.hpp"
+#include "trainer/checkpoint_saver.hpp"
 #include "trainer/train_step.hpp"
 
 namespace lockstep::trainer {
@@ -41,13 +43,18 @@ class RunRecorder {
   void step_done(const StepNote& note, const std::string& digest, bool with_metrics);
   void evaluated(std::int64_t step, double epochs_done,
                  const std::map<std::string, double>& metrics);
-  void checkpoint_saved(std::int64_t step, const std::string& digest,
-                        std::chrono::nanoseconds took);
-  void started(int world_size, std::int64_t step);
+  /// Notes the digest of the state after `step`, whose line is there. Returns what makes the ledger
+  /// and run.json durable as they are now, for any thread, once.
+  std::function<void()> digest_known(std::int64_t step, const std::string& digest);
+  void checkpoint_saved(const SavedCheckpoint& saved);
+  void checkpoint_failed(std::int64_t step, const std::string& reason);
+  /// `loading`: how long the state of `step` took to read.
+  void started(int world_size, std::int64_t step, std::chrono::nanoseconds loading);
   /// The ledger's lines are on stable storage on return.
   void sync_ledger() { ledger_.sync(); }
 
  private:
+  base::FileSystem& files_;
   checkpoints::RunDirectory run_;
   checkpoints::RunLock lock_;
   checkpoints::RunRecord record_;

@@ -15,13 +15,14 @@ StateFiles StateKeeper::files_at(std::int64_t steps_done) {
                     topology.local_size);
 }
 
-std::vector<std::string> StateKeeper::gather(const std::vector<checkpoints::ExtentDigest>& mine,
-                                             std::size_t extents) {
+std::vector<std::string> gather_digests(comm::Communicator& world,
+                                        std::span<const checkpoints::ExtentDigest> mine,
+                                        std::size_t extents) {
   std::string text;
   for (const auto& digest : mine)
     text += std::to_string(digest.extent) + " " + digest.sha256 + "\n";
   std::vector<std::string> digests(extents);
-  for (const auto& lines : group_.world.all_gather_texts(text, "extent digests")) {
+  for (const auto& lines : world.all_gather_texts(text, "extent digests")) {
     for (std::size_t begin = 0; begin < lines.size();) {
       const auto space = lines.find(' ', begin);
       const auto end = lines.find('\n', begin);
@@ -40,46 +41,7 @@ std::string StateKeeper::digest(std::int64_t steps_done) {
     mine.push_back({.extent = owned.extent, .sha256 = base::sha256_hex(owned.memory)});
   }
   return checkpoints::state_digest(state.files(), state.extents(),
-                                   gather(mine, state.extents().size()));
-}
-
-std::string StateKeeper::save(const checkpoints::CheckpointInfo& info,
-                              const std::function<void(const std::string& digest)>& before_commit) {
-  const auto state = files_at(info.step);
-  checkpoints::SaveTicket ticket;
-  const bool first = group_.world.rank() == 0;
-  std::string digest;
-  try {
-    comm::together(group_.world, "start of a checkpoint", [&] {
-      if (first) ticket = store_.begin(info.step, state.files(), state.extents());
-    });
-    ticket.directory = group_.world.all_gather_texts(ticket.directory, "checkpoint folder")[0];
-    std::vector<checkpoints::ExtentDigest> mine;
-    comm::together(group_.world, "checkpoint extents of all ranks", [&] {
-      std::vector<checkpoints::OwnedExtent> owned;
-      for (const auto& extent : state.owned()) {
-        owned.push_back({.extent = extent.extent, .bytes = extent.memory});
-      }
-      mine = store_.write_extents(ticket, state.files(), state.extents(), owned);
-    });
-    const auto digests = gather(mine, state.extents().size());
-    digest = checkpoints::state_digest(state.files(), state.extents(), digests);
-    comm::together(group_.world, "commit of a checkpoint", [&] {
-      if (!first) return;
-      before_commit(digest);
-      store_.commit(ticket, state.files(), state.extents(), digests, info);
-    });
-  } catch (const base::CommError&) {
-    throw;
-  } catch (const base::Error&) {
-    if (first && !ticket.directory.empty()) store_.abandon(ticket);
-    throw;
-  }
-  return digest;
-}
-
-void StateKeeper::retain(std::int64_t keep, std::int64_t best_step) {
-  store_.retain(keep, best_step);
+                                   gather_digests(group_.world, mine, state.extents().size()));
 }
 
 checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {

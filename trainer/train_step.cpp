@@ -16,6 +16,7 @@ namespace lockstep::trainer {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::int64_t kSignalDoubles = (sizeof(RankSignals) + sizeof(double) - 1) / sizeof(double);
 constexpr std::int64_t kTileFloats = 4096;  // sum, norm and update meet in the cache
 
 std::size_t pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -53,8 +54,9 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     micro_batches_of_rank.push_back(range);
     slice_of_rank.push_back({slice.begin, slice.end});
     losses_of_rank_.push_back(double_range(range.begin, range.end));
-    const auto rank_begin = static_cast<std::int64_t>(fixed_table_bytes() / sizeof(double)) + rank;
-    stops_of_rank_.push_back(double_range(rank_begin, rank_begin + 1));
+    const auto signals =
+        static_cast<std::int64_t>(fixed_table_bytes() / sizeof(double)) + rank * kSignalDoubles;
+    signals_of_rank_.push_back(double_range(signals, signals + kSignalDoubles));
     squares_of_rank_.push_back(double_range(share.begin, share.end));
     flat_of_rank_.push_back({static_cast<std::size_t>(slice.begin) * sizeof(float),
                              static_cast<std::size_t>(slice.end) * sizeof(float)});
@@ -72,7 +74,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
       pages(static_cast<std::size_t>(layout.constant_count) * sizeof(float));
   const std::size_t state_bytes = pages(static_cast<std::size_t>(held.count()) * sizeof(float));
   table_bytes_ =
-      fixed_table_bytes() + pages(static_cast<std::size_t>(topology.world_size) * sizeof(double));
+      fixed_table_bytes() +
+      pages(static_cast<std::size_t>(topology.world_size * kSignalDoubles) * sizeof(double));
   const auto kept_shape = kept_shape_of(layout, {first, last}, names.size());
   const std::size_t kept_bytes = options_.keep_last_step ? KeptState::bytes_needed(kept_shape) : 0;
   memory_ = std::make_unique<comm::NodeMemory>(
@@ -127,18 +130,18 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
 }
 
 StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBatch()>& next,
-                                 int stop_requests) {
+                                 const RankSignals& signals) {
   times_ = {};
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
   gradients_->compute(step, next, table.losses, times_);
-  table.stop_requests[group_.topology.rank] = stop_requests;
+  *table.signals(group_.topology.rank) = signals;
 
   Laps laps;
   gradients_->exchange();
   relay_.spread(table.bytes, losses_of_rank_, "losses between nodes");
-  relay_.spread(table.bytes, stops_of_rank_, "stop requests between nodes");
+  relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
   laps.add_to(times_.exchange);
 
   if (kept_ && group_.topology.local_rank == 0) {
@@ -166,12 +169,17 @@ StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
   const auto count = static_cast<std::size_t>(options_.micro_batches);
   const double loss =
       comm::tree_sum(std::span<const double>(table.losses, count)) / static_cast<double>(count);
-  const auto stops =
-      std::max_element(table.stop_requests, table.stop_requests + group_.topology.world_size);
+  RankSignals all;
+  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
+    const auto& one = *table.signals(rank);
+    all = {.stop_requests = std::max(all.stop_requests, one.stop_requests),
+           .save_asked = std::max(all.save_asked, one.save_asked),
+           .job = combined(all.job, one.job)};
+  }
   return {.loss = loss,
           .gradient_norm = norm_of(table),
           .lr = lr_at(options_.schedule, step),
-          .stop_requests = static_cast<int>(*stops)};
+          .signals = all};
 }
 
 void TrainStep::update(std::int64_t step, double lr, Table& table) {
@@ -254,7 +262,7 @@ TrainStep::Table TrainStep::table_of(std::int64_t step) const {
   auto* squares = doubles + micro_batches;
   return {.losses = doubles,
           .block_squares = squares,
-          .stop_requests = reinterpret_cast<double*>(base + fixed_table_bytes()),
+          .signals_begin = reinterpret_cast<double*>(base + fixed_table_bytes()),
           .bytes = {base, table_bytes_},
           .square_bytes = std::as_writable_bytes(std::span(squares, blocks_.size()))};
 }
@@ -346,6 +354,10 @@ std::string TrainStep::kept_metadata(std::int64_t step) const {
 StepResult TrainStep::recovered_result() const {
   LOCKSTEP_EXPECT(recovered_ && *recovered_ > 0, "no step was recovered");
   return result_of(*recovered_ - 1, table_of(*recovered_ - 1));
+}
+
+RankSignals* TrainStep::Table::signals(int rank) const {
+  return reinterpret_cast<RankSignals*>(signals_begin + rank * kSignalDoubles);
 }
 
 float* TrainStep::state_at(std::size_t name_index, std::int64_t element) {

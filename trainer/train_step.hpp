@@ -15,6 +15,7 @@
 #include "comm/node_relay.hpp"
 #include "comm/reduction_tree.hpp"
 #include "comm/topology.hpp"
+#include "trainer/background_thread.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/kept_state.hpp"
 #include "trainer/objective.hpp"
@@ -44,12 +45,21 @@ struct TrainStepOptions {
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
 };
 
+/// What a rank tells all others when it enters a step.
+struct RankSignals {
+  std::int32_t stop_requests = 0;  ///< that it has seen
+  std::int32_t save_asked = 0;     ///< 1: its clock wants a checkpoint
+  JobState job = JobState::kNone;  ///< of its background thread
+};
+
 /// What every rank knows after a step, the same bits everywhere.
 struct StepResult {
   double loss = 0;           ///< mean over the global batch
   double gradient_norm = 0;  ///< before clipping
   double lr = 0;
-  int stop_requests = 0;  ///< the most that any rank had seen when it entered the step
+  /// Of all ranks as they entered the step: the most requests, whether any asked, and the jobs
+  /// together (see combined).
+  RankSignals signals;
 };
 
 class TrainStep {
@@ -61,9 +71,9 @@ class TrainStep {
             TrainStepOptions options);
 
   /// Computes optimizer step `step` (0-based). `next` gives this rank's micro-batches in order.
-  /// `stop_requests` is shared with the other ranks. Collective.
+  /// `signals` are shared with the other ranks. Collective.
   StepResult operator()(std::int64_t step, const std::function<MicroBatch()>& next,
-                        int stop_requests);
+                        const RankSignals& signals);
 
   const StepTimes& times() const { return times_; }
   comm::LeafRange micro_batch_range() const { return range_; }
@@ -94,9 +104,10 @@ class TrainStep {
   struct Table {
     double* losses;                     // [micro_batches]
     double* block_squares;              // [blocks]
-    double* stop_requests;              // [world_size]
+    double* signals_begin;              // [world_size] RankSignals
     std::span<std::byte> bytes;         // all of it
     std::span<std::byte> square_bytes;  // block_squares alone
+    RankSignals* signals(int rank) const;
   };
 
   /// Takes over what former ranks left, when all of it is there. Collective.
@@ -121,7 +132,7 @@ class TrainStep {
   comm::LeafRange range_;  // of this rank's micro-batches
   std::vector<FlatRange> blocks_;
   std::vector<FlatRange> shares_;  // block indices, one a rank
-  std::vector<comm::ByteRange> losses_of_rank_, stops_of_rank_, squares_of_rank_, flat_of_rank_;
+  std::vector<comm::ByteRange> losses_of_rank_, signals_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
   std::unique_ptr<KeptState> kept_;  // null unless the last step is kept
   std::optional<std::int64_t> recovered_;

@@ -7,37 +7,10 @@
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "comm/agreement.hpp"
-#include "data/loader.hpp"
-#include "trainer/batch_tensors.hpp"
 #include "trainer/evaluation.hpp"
+#include "trainer/step_batches.hpp"
 
 namespace lockstep::trainer {
-
-/// Hands a step its micro-batches from the loader, each alive until the next one is asked for.
-class StepBatches {
- public:
-  StepBatches(data::SampleSource& source, const data::LoaderPlan& plan,
-              const data::LoaderOptions& options)
-      : source_(source), loader_(source, plan, options) {}
-
-  MicroBatch next() {
-    const auto begin = std::chrono::steady_clock::now();
-    if (batch_.samples > 0) loader_.recycle(std::move(batch_));
-    batch_ = loader_.next();
-    waited_ += std::chrono::steady_clock::now() - begin;
-    return tensors_of(batch_, source_.info());
-  }
-
-  /// Time spent waiting for data since the last call.
-  std::chrono::nanoseconds take_waited() { return std::exchange(waited_, {}); }
-
- private:
-  data::SampleSource& source_;
-  data::Loader loader_;
-  data::Batch batch_;
-  std::chrono::nanoseconds waited_{0};
-};
-
 namespace {
 
 std::string sample_digest(const data::LoaderPlan& plan, const std::string& fingerprint,
@@ -74,7 +47,9 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
                      options_.limits, group)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
+  const auto load_begin = options_.clock.now();
   if (options_.resume) restore();
+  const auto loading = options_.clock.now() - load_begin;
   train_fingerprint_ =
       group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
 
@@ -96,9 +71,21 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
         record.hosts.push_back(host);
       }
     }
-    recorder_->started(group_.world.size(), steps_done_);
+    recorder_->started(group_.world.size(), steps_done_, loading);
     return std::string();
   });
+  if (options_.limits.any()) return;
+  checkpointing_ = std::make_unique<Checkpointing>(
+      CheckpointingOptions{.config = options_.config,
+                           .files = options_.files,
+                           .directory = options_.run.checkpoints_path(),
+                           .clock = options_.clock,
+                           .faults = options_.faults,
+                           .steps_per_epoch = made_.steps_per_epoch,
+                           .total_steps = made_.total_steps,
+                           .recorder = recorder_.get(),
+                           .warn = options_.warn},
+      group_, *made_.step);
 }
 
 void Trainer::enter(base::Phase phase) {
@@ -163,30 +150,27 @@ TrainingOutcome Trainer::run() {
       steps_done_ = note.step;
       position_.finished(steps_done_);
       const bool last = steps_done_ == made_.total_steps;
-      if (note.result.stop_requests > 1) {
+      const int stops = note.result.signals.stop_requests;
+      if (stops > 1) {
         const bool interrupt = options_.stop.first_signal() == SIGINT;
         throw base::Error(interrupt ? base::ExitCode::kInterrupted : base::ExitCode::kTerminated,
                           "stopped at once after step " + std::to_string(steps_done_) +
                               " (a second request came before the state was saved); resume from "
                               "the last checkpoint");
       }
-      if (note.result.stop_requests > 0 && !last) code = base::ExitCode::kStopped;
+      if (stops > 0 && !last) code = base::ExitCode::kStopped;
+      if (checkpointing_) checkpointing_->step_done(note);
       const bool evaluate = evaluation_due(steps_done_);
       if (evaluate) evaluate_now(steps_done_);
-      const bool save_now = !options_.limits.any() &&
-                            (checkpoint_due(steps_done_) || code == base::ExitCode::kStopped);
-      if (save_now) {
-        consider_best(steps_done_);
-        save(note);
-      } else {
-        const auto every = options_.config.log.digest_every_steps;
-        const bool digest_due = last || (every > 0 && steps_done_ % every == 0);
-        const auto digest = digest_due ? keeper_->digest(steps_done_) : std::string();
-        if (digest_due) digest_ = digest;
-        if (recorder_) {
-          recorder_->step_done(note, digest, metrics_due(steps_done_));
-        }
+      const bool ends = last || code == base::ExitCode::kStopped;
+      const bool save_now = checkpointing_ && (checkpointing_->wanted(note, evaluate) || ends);
+      const auto every = options_.config.log.digest_every_steps;
+      const bool digest_due = !save_now && (last || (every > 0 && steps_done_ % every == 0));
+      if (digest_due) digest_ = keeper_->digest(steps_done_);
+      if (recorder_) {
+        recorder_->step_done(note, digest_due ? digest_ : "", metrics_due(steps_done_));
       }
+      if (save_now) save(note, ends);
       if (recorder_) report(note, options_.clock.now() - begin, steps_done_ - first);
       // What rank 0 writes about a plain step is part of it.
       totals_.add(note.times, evaluate || save_now
@@ -211,7 +195,9 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   const auto begin = std::chrono::steady_clock::now();
   StepNote note;
   note.result = (*made_.step)(
-      step, [&] { return batches.next(); }, options_.stop.requests());
+      step, [&] { return batches.next(); },
+      checkpointing_ ? checkpointing_->signals(options_.stop.requests())
+                     : RankSignals{.stop_requests = options_.stop.requests()});
   note.times = made_.step->times();
   note.times.data = batches.take_waited();
   note.wall = std::chrono::steady_clock::now() - begin;
@@ -258,13 +244,6 @@ bool Trainer::evaluation_due(std::int64_t step) const {
   return config.every_epochs > 0 && step % (config.every_epochs * made_.steps_per_epoch) == 0;
 }
 
-bool Trainer::checkpoint_due(std::int64_t step) const {
-  const auto& config = options_.config.checkpoint;
-  if (step == made_.total_steps) return true;
-  if (config.every_steps > 0 && step % config.every_steps == 0) return true;
-  return config.every_epochs > 0 && step % (config.every_epochs * made_.steps_per_epoch) == 0;
-}
-
 void Trainer::evaluate_now(std::int64_t step) {
   enter(base::Phase::kEvaluation);
   EvaluationOptions evaluation{.batch = options_.config.evaluate.batch};
@@ -273,6 +252,7 @@ void Trainer::evaluate_now(std::int64_t step) {
   }
   metrics_ = evaluate(group_, made_.step->parameters(), *made_.objective, *made_.test, evaluation);
   metrics_step_ = step;
+  if (checkpointing_) checkpointing_->let_commit_end();
   if (recorder_) recorder_->evaluated(step, epochs_at(step), metrics_);
 }
 
@@ -306,21 +286,16 @@ std::string Trainer::metadata() const {
   return json.dump();
 }
 
-void Trainer::save(const StepNote& note) {
+void Trainer::save(const StepNote& note, bool ends) {
   enter(base::Phase::kSave);
+  consider_best(note.step);
   note_anatomy();
-  const auto begin = options_.clock.now();
   const checkpoints::CheckpointInfo info{
       .step = note.step, .epoch = note.step / made_.steps_per_epoch, .metadata_json = metadata()};
-  // The ledger's line is durable before the checkpoint exists: a resume from the checkpoint always
-  // finds the steps that led to it.
-  digest_ = keeper_->save(info, [&](const std::string& digest) {
-    recorder_->step_done(note, digest, metrics_due(note.step));
-    recorder_->sync_ledger();
-  });
-  if (recorder_) {
-    keeper_->retain(options_.config.checkpoint.keep, best_step_);
-    recorder_->checkpoint_saved(note.step, digest_, options_.clock.now() - begin);
+  if (ends) {
+    digest_ = checkpointing_->save_and_wait(info, best_step_);
+  } else {
+    checkpointing_->save(info, best_step_);
   }
 }
 

@@ -19,6 +19,7 @@
 #include "checkpoints/run_directory.hpp"
 #include "configs/run_config.hpp"
 #include "trainer/assembly.hpp"
+#include "trainer/checkpointing.hpp"
 #include "trainer/run_recorder.hpp"
 #include "trainer/state_keeper.hpp"
 
@@ -75,10 +76,10 @@ class Trainer {
   StepNote train_one(std::int64_t step, class StepBatches& batches);
   void require_finite(const StepNote& note) const;
   bool evaluation_due(std::int64_t step) const;
-  bool checkpoint_due(std::int64_t step) const;
   void evaluate_now(std::int64_t step);
   void consider_best(std::int64_t step);
-  void save(const StepNote& note);
+  /// Saves in the background, or, when the run ends with this step, until it is durable.
+  void save(const StepNote& note, bool ends);
   std::string metadata() const;
   void report(const StepNote& note, std::chrono::nanoseconds since_start, std::int64_t steps_here);
   /// Compares the ranks' times and notes it in the run's record. Collective.
@@ -91,7 +92,8 @@ class Trainer {
   base::Position& position_;
   Assembly made_;
   std::unique_ptr<StateKeeper> keeper_;
-  std::unique_ptr<RunRecorder> recorder_;  // on rank 0 only
+  std::unique_ptr<RunRecorder> recorder_;         // on rank 0 only
+  std::unique_ptr<Checkpointing> checkpointing_;  // none in the debug modes
   std::string train_fingerprint_;
   std::int64_t steps_done_ = 0;
   std::map<std::string, double> metrics_;  // of the last evaluation

@@ -1,7 +1,7 @@
 """Lockstep against its peers, in one run: the same data, models, sizes, threads and core binding,
 interleaved A B B A, each run in a new process. See README.md beside this file for the rules.
 
-    ./bootstrap.sh bench [--quick] [--parts steps,sums,memory,data]
+    ./bootstrap.sh bench [--quick] [--parts steps,sums,memory,data,checkpoints]
                          [--models tiny,mlp,wide,cnn,gpt,resnet18] [--contests exact-1k,...]
 
 Writes RESULTS.md and RESULTS.json beside this file (with --quick: prints only)."""
@@ -21,6 +21,7 @@ import time
 
 import numpy as np
 
+import checkpoint_saves
 import data_path
 import extras
 
@@ -428,6 +429,9 @@ def keep_older(report, path):
     parts = {part: found[part] for found in (older, report) for part in MEASURE if part in found}
     if "data" in older and "data" in report:
         parts["data"] = data_path.keep_older(older["data"], report["data"])
+    if "checkpoints" in older and "checkpoints" in report:
+        parts["checkpoints"] = checkpoint_saves.keep_older(older["checkpoints"],
+                                                           report["checkpoints"])
     return {**report, **parts, "models": [measured[name] for name in MODELS if name in measured]}
 
 
@@ -441,8 +445,9 @@ def save(report, output):
 
 
 MEASURE = {"sums": extras.measure_sums, "memory": extras.measure_memory,
-           "data": data_path.measure}
-RENDER = {"sums": extras.render_sums, "memory": extras.render_memory, "data": data_path.render}
+           "data": data_path.measure, "checkpoints": checkpoint_saves.measure}
+RENDER = {"sums": extras.render_sums, "memory": extras.render_memory, "data": data_path.render,
+          "checkpoints": checkpoint_saves.render}
 
 
 def main():
@@ -452,6 +457,8 @@ def main():
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--contests", default=",".join(data_path.ENTRIES),
                         help="of the part data (default: all)")
+    parser.add_argument("--saves", default=",".join(checkpoint_saves.ENTRIES),
+                        help="of the part checkpoints (default: all)")
     parser.add_argument("--parts", default=None,
                         help=f"of steps, {', '.join(MEASURE)} (quick: steps alone)")
     parser.add_argument("--rounds", type=int, default=None, help="two pairs each (default 4)")

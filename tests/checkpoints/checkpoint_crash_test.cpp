@@ -45,7 +45,7 @@ void prepare(FaultFileSystem& files, const Scenario& scenario) {
 void run(FaultFileSystem& files, const Scenario& scenario) {
   CheckpointStore store(files, kFolder);
   save(store, SavedState(scenario.after), 2);
-  store.retain(1, -1);
+  store.retain({.keep = 1});
 }
 
 void expect_old_or_new(FaultFileSystem& files, const Scenario& scenario, const std::string& when) {
@@ -61,7 +61,7 @@ void expect_old_or_new(FaultFileSystem& files, const Scenario& scenario, const s
 void expect_next_save_works(FaultFileSystem& files, const std::string& when) {
   CheckpointStore store(files, kFolder);
   save(store, SavedState(3));
-  store.retain(1, -1);
+  store.retain({.keep = 1});
   const auto found = store.newest_good();
   ASSERT_TRUE(found) << when;
   EXPECT_EQ(expect_whole(store, *found), 3) << when;

@@ -130,7 +130,7 @@ TEST_F(CheckpointStoreTest, LooksOnlyAtNamesThatItMakesItself) {
   files_.put("/runs/a/checkpoints/notes.txt", "mine");
 
   EXPECT_EQ(store_.list().size(), 1u);
-  store_.retain(1, -1);
+  store_.retain({.keep = 1});
   EXPECT_TRUE(files_.exists("/runs/a/checkpoints/notes.txt"));
   EXPECT_TRUE(files_.exists("/runs/a/checkpoints/step-00000003.bak/manifest.json"));
 }
@@ -138,7 +138,7 @@ TEST_F(CheckpointStoreTest, LooksOnlyAtNamesThatItMakesItself) {
 TEST_F(CheckpointStoreTest, KeepsTheNewestAndTheBest) {
   for (int step = 1; step <= 6; ++step) save(store_, SavedState(step));
 
-  store_.retain(2, 3);
+  store_.retain({.keep = 2, .best_step = 3});
 
   EXPECT_THAT(steps(), ElementsAre(3, 5, 6));
 }
@@ -146,7 +146,7 @@ TEST_F(CheckpointStoreTest, KeepsTheNewestAndTheBest) {
 TEST_F(CheckpointStoreTest, KeepsAtLeastTheNewest) {
   for (int step = 1; step <= 3; ++step) save(store_, SavedState(step));
 
-  store_.retain(0, -1);
+  store_.retain({.keep = 0});
 
   EXPECT_THAT(steps(), ElementsAre(3));
 }
@@ -158,7 +158,7 @@ TEST_F(CheckpointStoreTest, DoesNotCountWhatIsNotValidAmongTheNewest) {
   const auto damaged = save(store_, SavedState(2));
   files_.remove_all(damaged + "/model.safetensors");
 
-  CheckpointStore(files_, kFolder).retain(1, -1);
+  CheckpointStore(files_, kFolder).retain({.keep = 1});
 
   EXPECT_THAT(steps(), ElementsAre(1));
   EXPECT_TRUE(files_.is_directory(damaged));
@@ -172,10 +172,33 @@ TEST_F(CheckpointStoreTest, KeepsTheOneJustSavedBeforeThoseOfAnAttemptThatWasGiv
   CheckpointStore resumed(files_, kFolder);
   save(resumed, SavedState(400));
 
-  resumed.retain(1, -1);
+  resumed.retain({.keep = 1});
 
   EXPECT_THAT(steps(), ElementsAre(400));
   EXPECT_FALSE(files_.is_directory(damaged));
+}
+
+TEST_F(CheckpointStoreTest, KeepsThoseOfEveryNthStepForGood) {
+  for (const int step : {2, 4, 5, 10, 12, 13}) save(store_, SavedState(step));
+
+  store_.retain({.keep = 1, .best_step = 4, .every_steps = 5});
+
+  EXPECT_THAT(steps(), ElementsAre(4, 5, 10, 13));
+}
+
+TEST_F(CheckpointStoreTest, StopsWritingWhereItIsToldTo) {
+  const SavedState state(1);
+  const auto ticket = store_.begin(1, state.files(), state.extents());
+  EXPECT_EQ(ticket.directory, store_.ticket_of(1).directory);
+  int pieces = 0;
+
+  EXPECT_THROW(store_.write_extents(ticket, state.files(), state.extents(), state.owned(0, 1),
+                                    [&] {
+                                      if (++pieces == 2) throw std::runtime_error("enough");
+                                    }),
+               std::runtime_error);
+
+  EXPECT_EQ(pieces, 2);
 }
 
 TEST_F(CheckpointStoreTest, RemovesWhatComesAfterAStep) {
@@ -192,7 +215,7 @@ TEST_F(CheckpointStoreTest, RemovesWhatCrashedSavesLeftBehind) {
   files_.put("/runs/a/checkpoints/.step-00000000.removed/model.safetensors", "half");
   files_.put("/runs/a/checkpoints/.step-00000001.replaced/model.safetensors", "old");
 
-  store_.retain(3, -1);
+  store_.retain({.keep = 3});
 
   EXPECT_THAT(files_.list(kFolder), ElementsAre("step-00000001"));
 }
@@ -205,7 +228,7 @@ TEST_F(CheckpointStoreTest, FindsTheOldOneWhenACrashCameBetweenTheTwoRenamesOfAR
   ASSERT_EQ(found, "/runs/a/checkpoints/.step-00000001.replaced");
   EXPECT_EQ(expect_whole(store_, *found), 1);
 
-  store_.retain(1, -1);
+  store_.retain({.keep = 1});
   EXPECT_EQ(store_.newest_good(), path);
 }
 

@@ -110,6 +110,94 @@ TEST_F(Ledger, MovesTheLinesOfAnAttemptThatWasCutOffAside) {
   EXPECT_EQ(whole_lines(files_.read_text(kSuperseded)), (std::vector{old[3], old[4]}));
 }
 
+TEST_F(Ledger, TakesADigestThatComesLaterThanItsStepIntoTheStepsEntry) {
+  {
+    LedgerWriter writer(files_, kPath, 0);
+    for (int step = 1; step <= 3; ++step) writer.append(entry(step));
+    writer.append_digest(1, std::string(64, 'a'));
+    writer.append(entry(4));
+  }
+  const auto text = lines();
+  ASSERT_EQ(text.size(), 5u);
+  EXPECT_EQ(text[3], R"({"digest_of_step":1,"state_digest":")" + std::string(64, 'a') +
+                         R"(","prev":")" + base::sha256_hex(text[2]) + R"("})");
+
+  const auto check = read_ledger(files_, kPath);
+
+  EXPECT_EQ(check.problem, "");
+  ASSERT_EQ(check.entries.size(), 4u);
+  EXPECT_EQ(check.entries[0].state_digest, std::string(64, 'a'));
+  EXPECT_EQ(check.entries[3], entry(4));
+}
+
+TEST_F(Ledger, KeepsADigestThatIsWrittenTwiceAndNamesOneThatContradicts) {
+  LedgerWriter writer(files_, kPath, 0);
+  writer.append(entry(1));
+  writer.append(entry(2));
+  writer.append_digest(2, std::string(64, 'd'));
+  EXPECT_EQ(read_ledger(files_, kPath).problem, "");
+
+  writer.append_digest(2, std::string(64, 'e'));
+
+  EXPECT_EQ(read_ledger(files_, kPath).problem,
+            "line 4 has another state digest for step 2 than a line before it");
+}
+
+TEST_F(Ledger, RefusesADigestOfAStepThatIsNotThere) {
+  LedgerWriter writer(files_, kPath, 0);
+  writer.append(entry(1));
+
+  EXPECT_THROW(writer.append_digest(2, "d"), base::InternalError);
+  EXPECT_THROW(writer.append_digest(0, "d"), base::InternalError);
+}
+
+TEST_F(Ledger, NamesADigestLineThatWasMovedBeforeItsStep) {
+  write(1, 1);
+  auto text = lines();
+  text.push_back(R"({"digest_of_step":2,"state_digest":"dd","prev":")" + base::sha256_hex(text[0]) +
+                 R"("})");
+  put(text);
+
+  EXPECT_EQ(read_ledger(files_, kPath).problem,
+            "line 2 has the digest of step 2, which is not there before it");
+}
+
+TEST_F(Ledger, KeepsTheDigestsOfTheStepsThatStayWhenTheRestIsCut) {
+  // The checkpoint of step 3 became durable when step 5 was done; a resume from it cuts 4 and 5,
+  // and the digest that stood after them is still the ledger's word for step 3.
+  {
+    LedgerWriter writer(files_, kPath, 0);
+    for (int step = 1; step <= 5; ++step) writer.append(entry(step));
+    writer.append_digest(3, std::string(64, 'c'));
+    writer.append(entry(6));
+    writer.append_digest(5, std::string(64, 'e'));
+  }
+
+  write(4, 4);
+
+  const auto check = read_ledger(files_, kPath);
+  EXPECT_EQ(check.problem, "");
+  ASSERT_EQ(check.entries.size(), 4u);
+  EXPECT_EQ(check.entries[2].state_digest, std::string(64, 'c'));
+  EXPECT_EQ(check.entries[3], entry(4));
+  EXPECT_EQ(lines().size(), 5u);
+  EXPECT_EQ(whole_lines(files_.read_text(kSuperseded)).size(), 5u);
+}
+
+TEST_F(Ledger, CutsNothingWhereOnlyDigestsFollowTheLastStep) {
+  {
+    LedgerWriter writer(files_, kPath, 0);
+    writer.append(entry(1));
+    writer.append_digest(1, std::string(64, 'a'));
+  }
+
+  write(2, 2);
+
+  EXPECT_FALSE(files_.exists(kSuperseded));
+  EXPECT_EQ(lines().size(), 3u);
+  EXPECT_EQ(read_ledger(files_, kPath).entries[0].state_digest, std::string(64, 'a'));
+}
+
 TEST_F(Ledger, ReadsAndMendsATornLastLine) {
   write(1, 2);
   files_.put(kPath, files_.read_text(kPath) + R"({"step":3,"epo)");

@@ -75,6 +75,10 @@ class Lab:
         text = (self.path / "runs" / run / name).read_text()
         return [json.loads(line) for line in text.splitlines()]
 
+    def steps(self, run):
+        """The ledger's lines of steps, without those of digests that came later."""
+        return [line for line in self.lines(run, "ledger.jsonl") if "step" in line]
+
 
 def check(condition, message):
     if not condition:

@@ -107,8 +107,8 @@ def main(model):
                 check(record[field] == alone[field],
                       f"{run}: {field} is {record[field]}, alone it is {alone[field]}")
             lab.lockstep("verify", run)
-            losses = [line["loss_bits"] for line in lab.lines(run, "ledger.jsonl")]
-            check(losses == [line["loss_bits"] for line in lab.lines("local", "ledger.jsonl")],
+            losses = [line["loss_bits"] for line in lab.steps(run)]
+            check(losses == [line["loss_bits"] for line in lab.steps("local")],
                   f"{run}: losses differ")
 
         # Metrics after every 0 steps once divided by zero.

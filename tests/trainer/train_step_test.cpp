@@ -81,8 +81,7 @@ Outcome train(const Setting& setting, int ranks, int ranks_per_node = 0) {
     StepResult result;
     for (std::int64_t step = 0; step < setting.steps; ++step) {
       auto index = train_step.micro_batch_range().begin;
-      result = train_step(
-          step, [&] { return micro_batch(setting, step, index++); }, 0);
+      result = train_step(step, [&] { return micro_batch(setting, step, index++); }, {});
     }
     const std::lock_guard lock(construction);
     const auto& layout = train_step.parameters().layout();
@@ -294,7 +293,7 @@ TEST(TrainStep, AnotherSeedGivesOtherBits) {
   EXPECT_NE(train(setting, 1).digest, first.digest);
 }
 
-TEST(TrainStep, EveryRankLearnsOfAStopRequest) {
+TEST(TrainStep, TellsEveryRankOfStopRequestsAndJobsOfAny) {
   const auto setting = mlp_setting(4);
   comm::run_on_threads(3, [&](comm::Communicator& world) {
     const auto topology = comm::discover_topology(world, comm::this_host(), 2);
@@ -309,10 +308,17 @@ TEST(TrainStep, EveryRankLearnsOfAStopRequest) {
                          setting.step);
     auto index = train_step.micro_batch_range().begin;
 
-    const auto result = train_step(
-        0, [&] { return micro_batch(setting, 0, index++); }, world.rank() == 1 ? 1 : 0);
+    RankSignals signals;
+    if (world.rank() == 0) signals = {.save_asked = 1, .job = JobState::kDone};
+    if (world.rank() == 1) signals = {.stop_requests = 1, .job = JobState::kRunning};
+    if (world.rank() == 2) signals = {.stop_requests = 2, .job = JobState::kFailed};
 
-    EXPECT_EQ(result.stop_requests, 1);
+    const auto result = train_step(
+        0, [&] { return micro_batch(setting, 0, index++); }, signals);
+
+    EXPECT_EQ(result.signals.stop_requests, 2);
+    EXPECT_EQ(result.signals.save_asked, 1);
+    EXPECT_EQ(result.signals.job, JobState::kRunning);
   });
 }
 

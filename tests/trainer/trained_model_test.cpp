@@ -9,26 +9,14 @@
 #include "base/error.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/trainer/asked_model.hpp"
-#include "trainer/state_keeper.hpp"
+#include "tests/trainer/one_of_each.hpp"
+#include "trainer/checkpoint_saver.hpp"
 
 namespace lockstep::trainer {
 namespace {
 
 using testing::HasSubstr;
-
-/// One of each kind of state: parameters, a frozen one, a buffer and a counter.
-class OneOfEach final : public Model {
- public:
-  explicit OneOfEach(float value) {
-    register_parameter("weight", torch::full({3000}, value));
-    register_parameter("frozen", torch::full({5}, value + 1), /*requires_grad=*/false);
-    register_buffer("mean", torch::full({7}, value + 2));
-    register_buffer("count", torch::full({2}, static_cast<std::int64_t>(value) + 3, torch::kLong));
-  }
-  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext&) override {
-    return inputs;
-  }
-};
+using tests::OneOfEach;
 
 class TrainedModelTest : public testing::Test {
  protected:
@@ -40,8 +28,12 @@ class TrainedModelTest : public testing::Test {
       options.optimizer.kind = OptimizerKind::kAdam;
       TrainStep step(group, std::make_shared<OneOfEach>(4.0F),
                      Objective(ObjectiveKind::kRegression, 0), options);
-      StateKeeper keeper(group, step, base::FileSystem::posix(), directory_.path());
-      keeper.save({.step = 1, .epoch = 0, .metadata_json = "{}"}, [](const std::string&) {});
+      CheckpointSaver saver({.files = base::FileSystem::posix(),
+                             .directory = directory_.path(),
+                             .clock = base::Clock::system(),
+                             .copies = CheckpointSaverOptions::Copies::kNone},
+                            group, step);
+      saver.save_and_wait({.info = {.step = 1}});
     });
   }
 

@@ -1,0 +1,387 @@
+// Saving while training goes on, on threads: what is durable is the state of the step that was
+// saved, and a save that fails harms neither training nor the checkpoint before it.
+
+#include "trainer/checkpoint_saver.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <latch>
+#include <mutex>
+
+#include "comm/thread_communicator.hpp"
+#include "tests/support/fault_file_system.hpp"
+#include "tests/support/locked_file_system.hpp"
+#include "tests/trainer/one_of_each.hpp"
+#include "trainer/state_keeper.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr char kFolder[] = "/runs/a/checkpoints";
+constexpr int kRanks = 3;
+
+/// One rank of a run without arithmetic: its state is what `set` makes it.
+struct Rank {
+  RankGroup group;
+  TrainStep& step;
+  StateKeeper& keeper;
+
+  /// All of the state becomes numbers that follow from `value`. Collective.
+  void set(float value) {
+    step.node_barrier("before a change");
+    auto& space = step.parameters();
+    const auto own = step.own_blocks();
+    for (auto block = own.begin; block < own.end; ++block) {
+      const auto range = step.blocks()[static_cast<std::size_t>(block)];
+      std::fill(space.memory().flat + range.begin, space.memory().flat + range.end, value);
+      if (range.begin >= space.layout().parameter_count) continue;
+      for (std::size_t state = 0; state < 2; ++state) {
+        std::fill_n(step.state_at(state, range.begin), range.count(), value * 2);
+      }
+    }
+    std::fill(space.counters().begin(), space.counters().end(), static_cast<std::int64_t>(value));
+    step.node_barrier("a changed state");
+  }
+
+  /// What a step does for the saver: the ranks tell each other their jobs. Collective.
+  void boundary(CheckpointSaver& saver) {
+    const auto mine = saver.job();
+    std::vector<JobState> jobs(static_cast<std::size_t>(group.world.size()));
+    group.world.all_gather(std::as_bytes(std::span(&mine, 1)),
+                           std::as_writable_bytes(std::span(jobs)), "jobs");
+    auto all = JobState::kNone;
+    for (const auto job : jobs) all = combined(all, job);
+    saver.advance(all);
+  }
+};
+
+class CheckpointSaverTest : public testing::Test {
+ protected:
+  CheckpointSaverTest() { faulty_.put("/runs/a/ledger.jsonl", ""); }
+
+  static void on_ranks(int ranks, const std::function<void(Rank)>& body) {
+    static base::FileSystem& posix = base::FileSystem::posix();
+    comm::run_on_threads(ranks, [&](comm::Communicator& world) {
+      const auto topology = comm::discover_topology(world, comm::this_host(), 0);
+      const auto node = world.split(topology.node, topology.local_rank, "node");
+      const RankGroup group{world, *node, topology};
+      TrainStepOptions options;
+      options.micro_batches = kRanks;
+      options.optimizer.kind = OptimizerKind::kAdam;
+      TrainStep step(group, std::make_shared<tests::OneOfEach>(4.0F),
+                     Objective(ObjectiveKind::kRegression, 0), options);
+      StateKeeper keeper(group, step, posix, kFolder);
+      body({group, step, keeper});
+    });
+  }
+
+  /// With an observer on rank 0 that notes what it is told.
+  CheckpointSaverOptions options(const Rank& rank) {
+    CheckpointSaverOptions options{
+        .files = files_, .directory = kFolder, .clock = base::Clock::system()};
+    if (rank.group.world.rank() != 0) return options;
+    options.observer = {
+        .digest_known =
+            [this](std::int64_t step, const std::string& digest) {
+              digests_[step] = digest;
+              return std::function<void()>([this] { seen_before_commit_ = steps(); });
+            },
+        .saved = [this](const SavedCheckpoint& saved) { saved_.push_back(saved.step); },
+        .failed = [this](std::int64_t, const std::string& reason) { failed_.push_back(reason); }};
+    return options;
+  }
+
+  std::vector<std::int64_t> steps() {
+    std::vector<std::int64_t> steps;
+    for (const auto& summary : checkpoints::CheckpointStore(files_, kFolder).list()) {
+      if (summary.valid) steps.push_back(summary.step);
+    }
+    return steps;
+  }
+  std::string newest_digest() {
+    checkpoints::CheckpointStore store(files_, kFolder);
+    const auto path = store.newest_good();
+    return path ? store.open(*path).state_digest : "";
+  }
+
+  tests::FaultFileSystem faulty_;
+  tests::LockedFileSystem files_{faulty_};
+  std::map<std::int64_t, std::string> digests_;
+  std::vector<std::int64_t> seen_before_commit_, saved_;
+  std::vector<std::string> failed_;
+};
+
+TEST_F(CheckpointSaverTest, SavesTheStateOfItsStepWhileTrainingChangesIt) {
+  for (const int ranks : {1, 2, kRanks}) {
+    on_ranks(ranks, [&](Rank rank) {
+      CheckpointSaver saver(options(rank), rank.group, rank.step);
+      rank.set(1);
+      const auto digest = rank.keeper.digest(7);
+
+      saver.begin({.info = {.step = 7}, .retention = {.keep = 1}});
+      EXPECT_TRUE(saver.busy());
+      for (float value = 2; saver.busy(); ++value) {
+        rank.set(value);
+        rank.boundary(saver);
+      }
+
+      if (rank.group.world.rank() != 0) return;
+      EXPECT_EQ(newest_digest(), digest) << ranks << " ranks";
+      EXPECT_EQ(digests_[7], digest);
+      EXPECT_THAT(seen_before_commit_, IsEmpty());
+      EXPECT_THAT(saved_, ElementsAre(7));
+      EXPECT_THAT(failed_, IsEmpty());
+    });
+    faulty_.remove_all(kFolder);
+    saved_.clear();
+  }
+}
+
+TEST_F(CheckpointSaverTest, SavesOneAfterTheOtherFromTheSameMemory) {
+  on_ranks(2, [&](Rank rank) {
+    CheckpointSaver saver(options(rank), rank.group, rank.step);
+    std::string digest;
+    for (int step = 1; step <= 4; ++step) {
+      rank.set(static_cast<float>(step));
+      digest = rank.keeper.digest(step);
+      saver.begin({.info = {.step = step}, .retention = {.keep = 2}});
+      saver.finish();
+    }
+
+    if (rank.group.world.rank() != 0) return;
+    EXPECT_THAT(steps(), ElementsAre(3, 4));
+    EXPECT_EQ(newest_digest(), digest);
+  });
+}
+
+TEST_F(CheckpointSaverTest, EndsTheSaveUnderWayBeforeTheOneThatIsWaitedFor) {
+  on_ranks(2, [&](Rank rank) {
+    CheckpointSaver saver(options(rank), rank.group, rank.step);
+    rank.set(1);
+    saver.begin({.info = {.step = 1}, .retention = {.keep = 5}});
+    rank.set(2);
+    const auto digest = rank.keeper.digest(2);
+
+    EXPECT_EQ(saver.save_and_wait({.info = {.step = 2}, .retention = {.keep = 5}}), digest);
+
+    EXPECT_FALSE(saver.busy());
+    if (rank.group.world.rank() != 0) return;
+    EXPECT_THAT(saved_, ElementsAre(1, 2));
+    EXPECT_EQ(newest_digest(), digest);
+  });
+}
+
+TEST_F(CheckpointSaverTest, RefusesASaveBesideAnotherOne) {
+  on_ranks(1, [&](Rank rank) {
+    CheckpointSaver saver(options(rank), rank.group, rank.step);
+    saver.begin({.info = {.step = 1}});
+
+    EXPECT_THROW(saver.begin({.info = {.step = 2}}), base::InternalError);
+  });
+}
+
+TEST_F(CheckpointSaverTest, GoesOnWithTheOldOneOrTheNewOneWhicheverCallFails) {
+  on_ranks(2, [&](Rank rank) {
+    const bool first = rank.group.world.rank() == 0;
+    bool failed = true;
+    for (int n = 1; failed; ++n) {
+      ASSERT_LT(n, 300);
+      CheckpointSaver saver(options(rank), rank.group, rank.step);
+      rank.set(1);
+      const auto old_digest = saver.save_and_wait({.info = {.step = 1}});
+      rank.set(2);
+      const auto new_digest = rank.keeper.digest(2);
+      int before = 0;
+      if (first) {
+        failed_.clear();
+        before = faulty_.changes();
+        faulty_.fail_at(before + n, EIO);
+      }
+      rank.group.world.barrier("the fault is armed");
+
+      saver.begin({.info = {.step = 2}});
+      saver.finish();
+
+      if (first) {
+        failed = faulty_.changes() >= before + n;
+        faulty_.fail_at(0, 0);
+        const auto found = newest_digest();
+        EXPECT_TRUE(found == old_digest || found == new_digest) << "change " << n;
+        EXPECT_TRUE(found == new_digest || !failed_.empty()) << "change " << n << " was hushed up";
+      }
+      int goes_on = failed ? 1 : 0;
+      rank.group.world.broadcast(std::as_writable_bytes(std::span(&goes_on, 1)), 0, "goes on");
+      failed = goes_on != 0;
+      rank.set(3);
+      const auto next_digest = saver.save_and_wait({.info = {.step = 3}});
+      if (first) {
+        EXPECT_EQ(newest_digest(), next_digest) << "change " << n;
+        EXPECT_THAT(steps(), ElementsAre(3)) << "change " << n;
+        faulty_.remove_all(kFolder);
+      }
+      rank.group.world.barrier("the next round");
+      if (!failed && first) {
+        EXPECT_GT(n, 20) << "so few changes cannot be a save";
+      }
+    }
+  });
+}
+
+TEST_F(CheckpointSaverTest, KeepsTheOldOneWhereverTheDiskBecomesFull) {
+  on_ranks(2, [&](Rank rank) {
+    const bool first = rank.group.world.rank() == 0;
+    CheckpointSaver saver(options(rank), rank.group, rank.step);
+    rank.set(1);
+    const auto old_digest = saver.save_and_wait({.info = {.step = 1}});
+    for (std::uint64_t room = 0; room < 36000; room += 3000) {
+      if (first) {
+        failed_.clear();
+        faulty_.fill_after(room);
+      }
+      rank.set(2);
+      saver.begin({.info = {.step = 2}});
+      saver.finish();
+      if (!first) continue;
+      EXPECT_EQ(newest_digest(), old_digest) << room;
+      ASSERT_EQ(failed_.size(), 1u) << room;
+      EXPECT_THAT(failed_[0], HasSubstr("No space left on device"));
+      EXPECT_EQ(faulty_.list(kFolder).size(), 1u) << room << ": something was left";
+    }
+    if (first) faulty_.make_room();
+    const auto digest = saver.save_and_wait({.info = {.step = 2}});
+    if (first) {
+      EXPECT_EQ(newest_digest(), digest);
+    }
+  });
+}
+
+TEST_F(CheckpointSaverTest, MakesTheFailureThatADrillAsksForOnOneRankAlone) {
+  on_ranks(2, [&](Rank rank) {
+    auto with_fault = options(rank);
+    with_fault.faults = base::FaultPlan::parse("disk-full rank=1 phase=save step=2")
+                            .for_rank(rank.group.world.rank(), 0);
+    CheckpointSaver saver(std::move(with_fault), rank.group, rank.step);
+    for (const int step : {1, 2, 3}) {
+      saver.begin({.info = {.step = step}, .retention = {.keep = 5}});
+      saver.finish();
+    }
+
+    if (rank.group.world.rank() != 0) return;
+    EXPECT_THAT(steps(), ElementsAre(1, 3));
+    ASSERT_EQ(failed_.size(), 1u);
+    EXPECT_THAT(failed_[0], HasSubstr("rank 1: writing"));
+    EXPECT_THAT(failed_[0], HasSubstr("No space left on device"));
+  });
+}
+
+TEST_F(CheckpointSaverTest, ThrowsTheFirstRanksErrorOnAllRanksWhereTheSaveIsWaitedFor) {
+  on_ranks(kRanks, [&](Rank rank) {
+    auto with_fault = options(rank);
+    with_fault.faults = base::FaultPlan::parse(
+                            "disk-full rank=1 phase=save; disk-full rank=2 "
+                            "phase=save")
+                            .for_rank(rank.group.world.rank(), 0);
+    CheckpointSaver saver(std::move(with_fault), rank.group, rank.step);
+    try {
+      saver.save_and_wait({.info = {.step = 1}});
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const base::Error& error) {
+      EXPECT_EQ(error.code(), base::ExitCode::kEnvironment);
+      EXPECT_THAT(error.what(), HasSubstr("rank 1: writing"));
+    }
+    EXPECT_FALSE(saver.busy());
+    if (rank.group.world.rank() == 0) {
+      EXPECT_THAT(faulty_.list(kFolder), IsEmpty());
+    }
+  });
+  EXPECT_THAT(failed_, IsEmpty()) << "what is thrown is told by whoever catches it";
+}
+
+TEST_F(CheckpointSaverTest, SavesNothingWhenWhatMustBeDurableBeforeIsNot) {
+  on_ranks(2, [&](Rank rank) {
+    auto without_ledger = options(rank);
+    if (rank.group.world.rank() == 0) {
+      without_ledger.observer.digest_known = [](std::int64_t, const std::string&) {
+        return std::function<void()>([] { throw base::IoError("syncing failed", EIO); });
+      };
+    }
+    CheckpointSaver saver(std::move(without_ledger), rank.group, rank.step);
+    saver.begin({.info = {.step = 1}});
+    saver.finish();
+
+    if (rank.group.world.rank() != 0) return;
+    EXPECT_THAT(faulty_.list(kFolder), IsEmpty());
+    EXPECT_THAT(failed_, ElementsAre("rank 0: syncing failed"));
+  });
+}
+
+TEST_F(CheckpointSaverTest, LeavesTheOldOneWhenItEndsInTheMiddleOfASave) {
+  on_ranks(2, [&](Rank rank) {
+    rank.set(1);
+    std::string old_digest;
+    {
+      CheckpointSaver saver(options(rank), rank.group, rank.step);
+      old_digest = saver.save_and_wait({.info = {.step = 1}});
+      rank.set(2);
+      saver.begin({.info = {.step = 2}});
+      rank.boundary(saver);
+    }
+    rank.group.world.barrier("both savers are gone");
+    if (rank.group.world.rank() == 0) {
+      EXPECT_EQ(newest_digest(), old_digest);
+    }
+    rank.group.world.barrier("looked at");
+
+    CheckpointSaver next(options(rank), rank.group, rank.step);
+    const auto digest = next.save_and_wait({.info = {.step = 3}});
+    if (rank.group.world.rank() == 0) {
+      EXPECT_EQ(newest_digest(), digest);
+      EXPECT_EQ(faulty_.list(kFolder).size(), 1u);
+    }
+  });
+}
+
+TEST_F(CheckpointSaverTest, TakesNoMemoryForCopiesWhereAllSavesAreWaitedFor) {
+  on_ranks(1, [&](Rank rank) {
+    auto in_place = options(rank);
+    in_place.copies = CheckpointSaverOptions::Copies::kNone;
+    CheckpointSaver saver(std::move(in_place), rank.group, rank.step);
+
+    EXPECT_THROW(saver.begin({.info = {.step = 1}}), base::InternalError);
+    EXPECT_EQ(saver.save_and_wait({.info = {.step = 1}}), rank.keeper.digest(1));
+  });
+}
+
+TEST(SnapshotTest, CopiesNeighboursAndOthersAlike) {
+  std::vector<std::byte> one(300), other(50);
+  for (std::size_t i = 0; i < one.size(); ++i) one[i] = static_cast<std::byte>(i * 7);
+  for (std::size_t i = 0; i < other.size(); ++i) other[i] = static_cast<std::byte>(i * 3 + 1);
+  const std::span all(one);
+  const std::vector<LocalExtent> owned{{.extent = 4, .memory = all.subspan(0, 100)},
+                                       {.extent = 5, .memory = all.subspan(100, 150)},
+                                       {.extent = 7, .memory = other},
+                                       {.extent = 9, .memory = all.subspan(260, 40)}};
+  Snapshot snapshot(340);
+  snapshot.prepare();
+
+  const auto copies = snapshot.take(owned);
+
+  ASSERT_EQ(copies.size(), 4u);
+  for (std::size_t i = 0; i < owned.size(); ++i) {
+    EXPECT_EQ(copies[i].extent, owned[i].extent);
+    EXPECT_TRUE(std::ranges::equal(copies[i].bytes, owned[i].memory)) << i;
+    EXPECT_NE(copies[i].bytes.data(), owned[i].memory.data());
+  }
+  EXPECT_THROW(Snapshot(339).take(owned), base::InternalError);
+  EXPECT_THAT(Snapshot(0).take({}), IsEmpty());
+}
+
+}  // namespace
+}  // namespace lockstep::trainer

@@ -1,0 +1,113 @@
+#include "trainer/background_thread.hpp"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace lockstep::trainer {
+namespace {
+
+/// About a tenth of a busy core; all of an idle one. Less would leave a checkpoint unfinished for
+/// as long as training computes.
+constexpr int kNiceness = 10;
+
+void lower_priority() {
+  // On Linux the nice value is the thread's own. Where it is refused, the thread runs as others do.
+  (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceness);
+  (void)::pthread_setname_np(::pthread_self(), "checkpoint");
+}
+
+}  // namespace
+
+JobState combined(JobState one, JobState other) {
+  for (const auto state : {JobState::kRunning, JobState::kFailed, JobState::kDone}) {
+    if (one == state || other == state) return state;
+  }
+  return JobState::kNone;
+}
+
+BackgroundThread::BackgroundThread(std::function<void()> first)
+    : thread_([this, first = std::move(first)] { run(first); }) {}
+
+BackgroundThread::~BackgroundThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void BackgroundThread::run(const std::function<void()>& first) {
+  lower_priority();
+  try {
+    if (first) first();
+  } catch (...) {
+    // It makes later jobs faster; they do not depend on it.
+  }
+  const Check check = [this] {
+    if (ends_) throw base::Error(base::ExitCode::kFailed, "the job was cancelled");
+  };
+  for (;;) {
+    std::function<void(const Check&)> job;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return ends_ || job_; });
+      if (ends_) return;
+      job = std::exchange(job_, {});
+    }
+    std::exception_ptr error;
+    try {
+      job(check);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    job = {};  // what it holds is gone before anybody knows that it is done
+    {
+      const std::lock_guard lock(mutex_);
+      error_ = error;
+      state_.store(error == nullptr ? JobState::kDone : JobState::kFailed,
+                   std::memory_order_release);
+    }
+    changed_.notify_all();
+  }
+}
+
+void BackgroundThread::start(std::function<void(const Check&)> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    LOCKSTEP_EXPECT(state_ == JobState::kNone, "a job beside another one");
+    job_ = std::move(job);
+    state_ = JobState::kRunning;
+  }
+  changed_.notify_all();
+}
+
+void BackgroundThread::wait(std::chrono::milliseconds deadline, const char* what,
+                            const std::function<void()>& meanwhile) {
+  constexpr std::chrono::milliseconds kSlice{100};
+  const auto end = std::chrono::steady_clock::now() + deadline;
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, kSlice, [&] { return state_ != JobState::kRunning; })) {
+    if (std::chrono::steady_clock::now() >= end) {
+      throw base::TimeoutError(std::string(what) + " did not end within " +
+                               std::to_string(deadline.count()) +
+                               " ms (the file system hangs or is too slow); look at it, or raise "
+                               "launch.deadline_seconds");
+    }
+    lock.unlock();
+    meanwhile();
+    lock.lock();
+  }
+}
+
+std::exception_ptr BackgroundThread::take_end() {
+  const std::lock_guard lock(mutex_);
+  LOCKSTEP_EXPECT(state_ != JobState::kRunning, "the end of a job that runs");
+  state_ = JobState::kNone;
+  return std::exchange(error_, nullptr);
+}
+
+}  // namespace lockstep::trainer

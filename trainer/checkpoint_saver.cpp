@@ -1,0 +1,238 @@
+#include "trainer/checkpoint_saver.hpp"
+
+#include <cerrno>
+#include <utility>
+
+#include "base/text.hpp"
+#include "comm/agreement.hpp"
+#include "trainer/state_keeper.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+std::size_t bytes_of(const std::vector<LocalExtent>& extents) {
+  std::size_t bytes = 0;
+  for (const auto& extent : extents) bytes += extent.memory.size();
+  return bytes;
+}
+
+std::vector<checkpoints::OwnedExtent> in_place(const std::vector<LocalExtent>& extents) {
+  std::vector<checkpoints::OwnedExtent> owned;
+  owned.reserve(extents.size());
+  for (const auto& extent : extents) {
+    owned.push_back({.extent = extent.extent, .bytes = extent.memory});
+  }
+  return owned;
+}
+
+/// Adds the time of its life.
+class Timed {
+ public:
+  Timed(const base::Clock& clock, std::chrono::nanoseconds& sum)
+      : clock_(clock), sum_(sum), begin_(clock.now()) {}
+  ~Timed() { sum_ += clock_.now() - begin_; }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  const base::Clock& clock_;
+  std::chrono::nanoseconds& sum_;
+  std::chrono::nanoseconds begin_;
+};
+
+}  // namespace
+
+struct CheckpointSaver::Save {
+  SaveRequest request;
+  StateFiles state;
+  std::vector<checkpoints::OwnedExtent> owned;
+  checkpoints::SaveTicket ticket{};
+  bool disk_full = false;                         ///< on purpose
+  std::vector<checkpoints::ExtentDigest> mine{};  ///< left by the job that writes
+  std::string retention_problem{};                ///< left by the job that commits
+  std::string digest{};
+  std::chrono::nanoseconds begun{0}, blocked{0};
+};
+
+CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group,
+                                 TrainStep& train_step)
+    : options_(std::move(options)),
+      group_(group),
+      train_step_(train_step),
+      store_(options_.files, options_.directory, options_.clock) {
+  if (options_.copies == CheckpointSaverOptions::Copies::kKept) {
+    snapshot_.emplace(bytes_of(state_files(0).owned()));
+  }
+  thread_.emplace([this] {
+    if (snapshot_) snapshot_->prepare();
+  });
+}
+
+CheckpointSaver::~CheckpointSaver() = default;
+
+std::int64_t CheckpointSaver::step() const { return save_ ? save_->request.info.step : -1; }
+
+StateFiles CheckpointSaver::state_files(std::int64_t steps_done) {
+  const auto& topology = group_.topology;
+  return StateFiles(train_step_, steps_done, topology.rank, topology.local_rank,
+                    topology.local_size);
+}
+
+void CheckpointSaver::begin(SaveRequest request) {
+  LOCKSTEP_EXPECT(snapshot_.has_value(), "a save in the background without memory for it");
+  std::chrono::nanoseconds blocked{0};
+  const auto begun = options_.clock.now();
+  {
+    const Timed timed(options_.clock, blocked);
+    auto state = state_files(request.info.step);
+    auto copies = snapshot_->take(state.owned());
+    start(std::move(request), std::move(state), std::move(copies));
+  }
+  save_->begun = begun;
+  save_->blocked = blocked;
+}
+
+void CheckpointSaver::start(SaveRequest request, StateFiles state,
+                            std::vector<checkpoints::OwnedExtent> owned) {
+  LOCKSTEP_EXPECT(!busy(), "a save beside another one");
+  save_ = std::make_unique<Save>(
+      Save{.request = std::move(request), .state = std::move(state), .owned = std::move(owned)});
+  save_->ticket = store_.ticket_of(step());
+  save_->disk_full =
+      options_.faults.wants(base::Fault::Kind::kDiskFull, base::Phase::kSave, step());
+  save_->begun = options_.clock.now();
+  last_failure_.reset();
+  phase_ = Phase::kBeginning;
+  start_on_first_rank([this] {
+    store_.begin(save_->request.info.step, save_->state.files(), save_->state.extents());
+  });
+}
+
+void CheckpointSaver::start_on_first_rank(std::function<void()> job) {
+  if (group_.world.rank() != 0) return;
+  thread_->start([job = std::move(job)](const BackgroundThread::Check&) { job(); });
+}
+
+void CheckpointSaver::advance(JobState all) {
+  if (!busy() || all == JobState::kRunning) return;
+  const Timed timed(options_.clock, save_->blocked);
+  if (all == JobState::kFailed && phase_ != Phase::kAbandoning) {
+    if (const auto reason = failure_of_all()) return give_up(*reason);
+  }
+  thread_->take_end();
+  switch (phase_) {
+    case Phase::kBeginning: return write();
+    case Phase::kWriting: return commit();
+    case Phase::kCommitting:
+      phase_ = Phase::kIdle;
+      if (options_.observer.saved) {
+        std::uint64_t bytes = 0;
+        for (const auto& extent : save_->state.extents()) bytes += extent.length;
+        options_.observer.saved({.step = step(),
+                                 .digest = save_->digest,
+                                 .bytes = bytes,
+                                 .blocked = save_->blocked,
+                                 .took = options_.clock.now() - save_->begun,
+                                 .retention_problem = save_->retention_problem});
+      }
+      return;
+    case Phase::kAbandoning:
+    case Phase::kIdle: phase_ = Phase::kIdle;
+  }
+}
+
+void CheckpointSaver::write() {
+  phase_ = Phase::kWriting;
+  thread_->start([this](const BackgroundThread::Check& check) {
+    auto& save = *save_;
+    save.mine = store_.write_extents(
+        save.ticket, save.state.files(), save.state.extents(), save.owned, [&] {
+          check();
+          if (!save.disk_full) return;
+          throw base::IoError("writing " + base::quote(save.ticket.directory) +
+                                  " failed (No space left on device, as LOCKSTEP_FAULT asked for); "
+                                  "free space there or name another directory",
+                              ENOSPC);
+        });
+  });
+}
+
+void CheckpointSaver::commit() {
+  auto& save = *save_;
+  const auto digests = gather_digests(group_.world, save.mine, save.state.extents().size());
+  save.digest = checkpoints::state_digest(save.state.files(), save.state.extents(), digests);
+  phase_ = Phase::kCommitting;
+  if (group_.world.rank() != 0) return;
+  std::function<void()> before;
+  if (options_.observer.digest_known) before = options_.observer.digest_known(step(), save.digest);
+  start_on_first_rank([this, before, digests] {
+    if (before) before();
+    const auto& state = save_->state;
+    store_.commit(save_->ticket, state.files(), state.extents(), digests, save_->request.info);
+    try {
+      store_.retain(save_->request.retention);
+    } catch (const base::Error& error) {
+      // The new one is durable, and the next save tries again.
+      save_->retention_problem = error.what();
+    }
+  });
+}
+
+std::optional<base::Error> CheckpointSaver::failure_of_all() {
+  const auto mine = thread_->take_end();
+  try {
+    comm::together(group_.world, "failure of a checkpoint", [&] {
+      if (mine != nullptr) std::rethrow_exception(mine);
+    });
+  } catch (const base::CommError&) {
+    throw;
+  } catch (const base::TimeoutError&) {
+    throw;
+  } catch (const base::Error& error) {
+    return error;
+  }
+  return std::nullopt;
+}
+
+void CheckpointSaver::give_up(const base::Error& reason) {
+  last_failure_ = reason;
+  phase_ = Phase::kAbandoning;
+  start_on_first_rank([this] { store_.abandon(save_->ticket); });
+  if (options_.observer.failed && !failure_is_thrown_) {
+    options_.observer.failed(step(), reason.what());
+  }
+}
+
+void CheckpointSaver::finish() {
+  auto& world = group_.world;
+  while (busy()) {
+    thread_->wait(world.deadline(), "the writing of a checkpoint", [&] { world.check(); });
+    const auto mine = job();
+    std::vector<JobState> jobs(static_cast<std::size_t>(world.size()));
+    world.all_gather(std::as_bytes(std::span(&mine, 1)), std::as_writable_bytes(std::span(jobs)),
+                     "jobs of a checkpoint");
+    auto all = JobState::kNone;
+    for (const auto state : jobs) all = combined(all, state);
+    advance(all);
+  }
+}
+
+std::string CheckpointSaver::save_and_wait(SaveRequest request) {
+  finish();
+  auto state = state_files(request.info.step);
+  auto owned = in_place(state.owned());
+  failure_is_thrown_ = true;
+  start(std::move(request), std::move(state), std::move(owned));
+  finish();
+  failure_is_thrown_ = false;
+  if (last_failure_) throw base::Error(*last_failure_);
+  return save_->digest;
+}
+
+void CheckpointSaver::let_commit_end() {
+  if (phase_ != Phase::kCommitting) return;
+  thread_->wait(group_.world.deadline(), "the commit of a checkpoint",
+                [&] { group_.world.check(); });
+}
+
+}  // namespace lockstep::trainer
