@@ -167,11 +167,12 @@ CutLedger cut_after(const std::string& text, std::int64_t steps_done) {
 }  // namespace
 
 LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
-                           std::int64_t steps_done) {
+                           std::int64_t steps_done, LastLine last_line) {
   auto cut = cut_after(files.file_size(path) ? files.read_text(path) : std::string(), steps_done);
   last_hash_ = cut.hash;
   last_step_ = cut.steps;
-  if (last_step_ != steps_done) {
+  const bool lacks_last = last_line == LastLine::kMayLack && last_step_ + 1 == steps_done;
+  if (last_step_ != steps_done && !lacks_last) {
     throw base::CheckpointError(
         "ledger " + base::quote(path) + " is whole up to step " + std::to_string(last_step_) +
         ", the checkpoint is of step " + std::to_string(steps_done) +

@@ -25,13 +25,18 @@ struct LedgerEntry {
   bool operator==(const LedgerEntry&) const = default;
 };
 
+/// Whether the line of the newest finished step must be there: a crash between the step and its
+/// line leaves it out when the state of that step was kept all the same.
+enum class LastLine { kIsThere, kMayLack };
+
 class LedgerWriter {
  public:
   /// Goes on after step `steps_done`: later lines of an attempt that was cut off move to
   /// `ledger.superseded.jsonl` beside the ledger, a torn last line with them; digests among them
   /// of steps that stay are written again. Throws CheckpointError when the lines up to
   /// `steps_done` are not all there or their chain is broken.
-  LedgerWriter(base::FileSystem& files, const std::string& path, std::int64_t steps_done);
+  LedgerWriter(base::FileSystem& files, const std::string& path, std::int64_t steps_done,
+               LastLine last_line = LastLine::kIsThere);
 
   /// `entry.step` must follow the last one.
   void append(const LedgerEntry& entry);
@@ -39,6 +44,8 @@ class LedgerWriter {
   void append_digest(std::int64_t step, const std::string& state_digest);
   /// Makes all lines so far durable.
   void sync();
+  /// The newest line's step, 0 = there is none.
+  std::int64_t last_step() const { return last_step_; }
 
  private:
   void append_line(const std::string& line);

@@ -225,6 +225,12 @@ std::string RunDirectory::log_path(int rank) const {
   return join(text);
 }
 
+std::string RunDirectory::stack_path(int rank) const {
+  char text[40];
+  std::snprintf(text, sizeof text, "rank_%05d.stack", rank);
+  return base::join_path(diagnostics_path(), text);
+}
+
 RunRecord RunDirectory::read_record() const {
   return parse_run_record(files_->read_text(record_path()), record_path());
 }

@@ -80,6 +80,9 @@ class RunDirectory {
   std::string checkpoints_path() const { return join("checkpoints"); }
   /// `logs/rank_00007.jsonl`
   std::string log_path(int rank) const;
+  /// Folder for what is found out about a run that hangs; made when there is something.
+  std::string diagnostics_path() const { return join("diagnostics"); }
+  std::string stack_path(int rank) const;
 
   RunRecord read_record() const;
   /// Durable and atomic.

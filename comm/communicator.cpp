@@ -84,11 +84,13 @@ Communicator::~Communicator() = default;
 
 /// Runs one operation: numbered, timed, and when it throws, known to the others.
 template <class Body>
-auto Communicator::run(const char* name, std::string_view what, std::int64_t& counter,
-                       Body&& body) {
+auto Communicator::run(const char* name, std::size_t bytes, std::uint64_t history,
+                       std::string_view what, std::int64_t& counter, Body&& body) {
   const Operation operation{.name = name,
                             .number = ++counter,
                             .what = what,
+                            .bytes = bytes,
+                            .history = history,
                             .allowed = deadline_,
                             .deadline = std::chrono::steady_clock::now() + deadline_};
   record_->throw_if_failed();
@@ -108,7 +110,7 @@ auto Communicator::run_collective(const char* name, std::size_t bytes, std::stri
                                   Body&& body) {
   for (const auto part : {std::string_view(name), what}) history_ = mixed(history_, part);
   history_ = mixed(history_, std::to_string(bytes));
-  return run(name, what, collectives_, std::forward<Body>(body));
+  return run(name, bytes, history_, what, collectives_, std::forward<Body>(body));
 }
 
 void Communicator::barrier(std::string_view what) {
@@ -232,7 +234,7 @@ void Communicator::reduce(std::span<Value> values, ReduceOp op, std::string_view
 
 void Communicator::exchange(std::span<const Send> sends, std::span<const Receive> receives,
                             std::string_view what) {
-  run("exchange", what, exchanges_, [&](const Operation& operation) {
+  run("exchange", 0, 0, what, exchanges_, [&](const Operation& operation) {
     std::vector<Send> out;
     std::vector<std::span<const std::byte>> to_self;
     for (const auto& send : sends) {
@@ -297,7 +299,11 @@ std::unique_ptr<Communicator> Communicator::split(int color, int key, std::strin
       return choices[static_cast<std::size_t>(a)].key < choices[static_cast<std::size_t>(b)].key;
     });
     auto group = do_split(operation, color, members);
-    if (group != nullptr) group->set_deadline(deadline_);
+    if (group != nullptr) {
+      group->set_deadline(deadline_);
+      group->identity_ =
+          mixed(identity_, std::to_string(operation.number) + " " + std::to_string(color));
+    }
     return group;
   });
 }

@@ -36,6 +36,9 @@ struct Operation {
   const char* name;       ///< `all_gather`
   std::int64_t number;    ///< the how manyeth collective (or exchange) of this communicator
   std::string_view what;  ///< the caller's own word for it
+  std::size_t bytes;      ///< of this rank's part; 0 for an exchange
+  /// Digest of all collectives called up to this one; 0 for an exchange, which not all ranks call.
+  std::uint64_t history;
   std::chrono::milliseconds allowed;
   std::chrono::steady_clock::time_point deadline;
 };
@@ -110,6 +113,10 @@ class Communicator {
   /// now and then. Local, any thread.
   void check();
 
+  /// This rank's waits in the group and in its relatives by split are shown in `note` once they
+  /// get long; it must outlive them. Local.
+  void show_waits_in(base::WaitNote& note) { record_->show_waits_in(note); }
+
   /// The first failure known to this rank. Local, any thread.
   std::optional<Failure> failure() const;
 
@@ -119,11 +126,14 @@ class Communicator {
   FailureRecord& record() const { return *record_; }
   /// Shared because the relatives by split end in any order.
   const std::shared_ptr<FailureRecord>& shared_record() const { return record_; }
+  /// Of this group among all that were split from one: the same number on all its ranks.
+  std::uint64_t identity() const { return identity_; }
   /// The error for a message that is not as long as its receive.
   base::CommError size_mismatch(const Operation& operation, int sender, std::size_t sent,
                                 std::size_t expected) const;
 
  private:
+  friend class NodeBarrier;  // shows its waits as ours
   virtual void do_broadcast(const Operation& operation, std::span<std::byte> bytes, int root) = 0;
   virtual void do_all_gather(const Operation& operation, std::span<const std::byte> mine,
                              std::span<std::byte> all) = 0;
@@ -140,7 +150,8 @@ class Communicator {
   virtual void do_poll() = 0;
 
   template <class Body>
-  auto run(const char* name, std::string_view what, std::int64_t& counter, Body&& body);
+  auto run(const char* name, std::size_t bytes, std::uint64_t history, std::string_view what,
+           std::int64_t& counter, Body&& body);
   template <class Body>
   auto run_collective(const char* name, std::size_t bytes, std::string_view what, Body&& body);
   void compare_histories(const Operation& operation);
@@ -154,6 +165,7 @@ class Communicator {
   std::chrono::milliseconds deadline_{std::chrono::minutes{5}};
   std::int64_t collectives_ = 0;
   std::int64_t exchanges_ = 0;
+  std::uint64_t identity_ = 0;
   std::uint64_t history_ =
       0xCBF29CE484222325;  // digest of all collectives called: name, size, word
 };

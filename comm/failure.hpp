@@ -6,8 +6,10 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
+#include "base/wait_note.hpp"
 
 namespace lockstep::comm {
 
@@ -27,10 +29,32 @@ class FailureRecord {
   /// Throws CommError with the first reason and its exit code when there is one.
   void throw_if_failed() const;
 
+  /// Where this rank shows what it waits for once a wait gets long; must outlive every wait.
+  void show_waits_in(base::WaitNote& note) { note_.store(&note, std::memory_order_release); }
+  /// Null when nobody wants to know.
+  base::WaitNote* wait_note() const { return note_.load(std::memory_order_acquire); }
+
  private:
   std::mutex mutex_;
   std::atomic<bool> failed_{false};
   Failure first_;
+  std::atomic<base::WaitNote*> note_{nullptr};
+};
+
+/// A long wait of this rank, shown from construction to destruction.
+class ShownWait {
+ public:
+  ShownWait(const FailureRecord& record, std::string_view operation) : note_(record.wait_note()) {
+    if (note_ != nullptr) note_->waits(operation);
+  }
+  ~ShownWait() {
+    if (note_ != nullptr) note_->goes_on();
+  }
+  ShownWait(const ShownWait&) = delete;
+  ShownWait& operator=(const ShownWait&) = delete;
+
+ private:
+  base::WaitNote* note_;
 };
 
 }  // namespace lockstep::comm

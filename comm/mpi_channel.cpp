@@ -25,12 +25,13 @@ struct Message {
   Kind kind;
   int rank;  ///< kFailure: who failed; otherwise who sends
   int code;
-  std::array<char, 2036> text;
+  MpiChannel::Place place;  ///< kAnswer
+  std::array<char, 2008> text;
 };
 static_assert(sizeof(Message) == 2048);
 
 Message make_message(Kind kind, int rank, int code, std::string_view text) {
-  Message message{.kind = kind, .rank = rank, .code = code, .text = {}};
+  Message message{.kind = kind, .rank = rank, .code = code, .place = {}, .text = {}};
   const auto length = std::min(text.size(), message.text.size() - 1);
   std::copy_n(text.begin(), length, message.text.begin());
   return message;
@@ -61,8 +62,9 @@ struct MpiChannel::State {
   Message incoming{};
   MPI_Request receive = MPI_REQUEST_NULL;
   std::list<Outgoing> outgoing;
-  std::string current;
-  std::map<int, std::string> answers;
+  Place place;          // of the operation under way
+  std::string current;  // its description, empty when there is none
+  std::map<int, Answer> answers;
   std::vector<std::vector<std::byte>> abandoned;
 
   void post_receive() {
@@ -100,6 +102,12 @@ struct MpiChannel::State {
     }
   }
 
+  void answer(int to) {
+    auto message = make_message(Kind::kAnswer, rank, 0, current);
+    message.place = place;
+    send(message, std::array{to});
+  }
+
   void handle(const Message& message) {
     switch (message.kind) {
       case Kind::kFailure:
@@ -107,10 +115,10 @@ struct MpiChannel::State {
                         .reason = message.text.data(),
                         .code = static_cast<base::ExitCode>(message.code)});
         break;
-      case Kind::kRollCall:
-        send(make_message(Kind::kAnswer, rank, 0, current), std::array{message.rank});
+      case Kind::kRollCall: answer(message.rank); break;
+      case Kind::kAnswer:
+        answers[message.rank] = {message.rank, message.place, message.text.data()};
         break;
-      case Kind::kAnswer: answers[message.rank] = message.text.data(); break;
     }
   }
 };
@@ -158,8 +166,9 @@ void MpiChannel::announce(const Failure& failure) noexcept {
   }
 }
 
-void MpiChannel::set_current(std::string operation) {
+void MpiChannel::set_current(const Place& place, std::string operation) {
   const std::lock_guard lock(state_->mutex);
+  state_->place = place;
   state_->current = std::move(operation);
 }
 
@@ -175,7 +184,7 @@ std::vector<MpiChannel::Answer> MpiChannel::call_roll(std::span<const int> ranks
     sched_yield();
   }
   std::vector<Answer> answers;
-  for (const auto& [rank, operation] : state_->answers) answers.push_back({rank, operation});
+  for (const auto& [rank, answer] : state_->answers) answers.push_back(answer);
   return answers;
 }
 

@@ -20,10 +20,17 @@ void check_mpi(int result, std::string_view call);
 
 class MpiChannel {
  public:
+  /// Which operation of which group.
+  struct Place {
+    std::uint64_t group = 0;
+    std::int64_t number = 0;
+    std::uint64_t history = 0;  ///< see Operation
+  };
   /// What a rank answered to a roll call; nothing when it gave no answer.
   struct Answer {
-    int rank;
-    std::string operation;
+    int rank = 0;
+    Place place;
+    std::string operation;  ///< empty = in none
   };
 
   /// Collective over MPI_COMM_WORLD.
@@ -38,7 +45,7 @@ class MpiChannel {
   void announce(const Failure& failure) noexcept;
 
   /// What this rank says when a roll call arrives; empty = in no operation.
-  void set_current(std::string operation);
+  void set_current(const Place& place, std::string operation);
 
   /// Asks `ranks` (of the world) what they do; returns when all have answered, `patience` is over
   /// or the group has failed.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -25,6 +26,7 @@ constexpr std::chrono::microseconds kSpinning{20};
 constexpr std::chrono::milliseconds kYielding{2};
 constexpr std::chrono::microseconds kNap{50};
 constexpr std::chrono::milliseconds kRollCallPatience{300};
+constexpr std::chrono::seconds kComparison{1};  // of what the ranks called, in a long wait
 
 /// A small buffer that MPI writes to in the caller's place, so that an operation which is given up
 /// leaves MPI no address in the caller's stack. Larger buffers are used directly.
@@ -263,12 +265,18 @@ class MpiCommunicator final : public Communicator {
     do {
       if (done()) return;
     } while (steady_clock::now() < spinning_ends);
-    channel_->set_current(describe(operation));
+    channel_->set_current(place_of(operation), in_full(operation));
     const auto yielding_ends = spinning_ends + kYielding;
+    auto next_comparison = spinning_ends + kComparison;
+    std::optional<ShownWait> shown;
     while (!done()) {
       channel_->poll();
       record().throw_if_failed();
       const auto now = steady_clock::now();
+      if (now >= next_comparison && now < operation.deadline) {
+        require_same_collectives(operation);
+        next_comparison = steady_clock::now() + kComparison;
+      }
       if (now >= operation.deadline) {
         const auto reason = why();
         record().throw_if_failed();
@@ -277,19 +285,51 @@ class MpiCommunicator final : public Communicator {
       if (now < yielding_ends) {
         sched_yield();
       } else {
+        if (!shown) shown.emplace(record(), describe(operation));
         std::this_thread::sleep_for(kNap);
       }
     }
-    channel_->set_current({});
+    channel_->set_current({}, {});
   }
 
-  /// Asks the others where they are: MPI does not say who is missing in a collective.
-  std::string call_roll(const Operation& operation) {
+  MpiChannel::Place place_of(const Operation& operation) const {
+    return {identity(), operation.number, operation.history};
+  }
+
+  static std::string in_full(const Operation& operation) {
+    if (operation.history == 0) return describe(operation);
+    return describe(operation) + " of " + base::format_bytes(operation.bytes);
+  }
+
+  std::vector<int> others_in_the_world() const {
     std::vector<int> others;
     for (int other = 0; other < size(); ++other) {
       if (other != rank()) others.push_back(root_ranks_[static_cast<std::size_t>(other)]);
     }
-    const auto answers = channel_->call_roll(others, kRollCallPatience);
+    return others;
+  }
+
+  /// A rank that is in the collective of the same number of this group and has not called the same
+  /// ones so far will never come: better told now than when the deadline passes.
+  void require_same_collectives(const Operation& operation) {
+    if (operation.history == 0) return;
+    const auto mine = place_of(operation);
+    for (const auto& answer : channel_->call_roll(others_in_the_world(), kRollCallPatience)) {
+      const auto& theirs = answer.place;
+      if (answer.operation.empty() || theirs.group != mine.group || theirs.history == 0 ||
+          theirs.number != mine.number || theirs.history == mine.history) {
+        continue;
+      }
+      throw base::CommError("rank " + std::to_string(root_rank()) + " is in " + in_full(operation) +
+                            ", rank " + std::to_string(answer.rank) + " in " + answer.operation +
+                            " (all ranks must call the same collectives, in the same order and "
+                            "with the same sizes); report this bug");
+    }
+  }
+
+  /// Asks the others where they are: MPI does not say who is missing in a collective.
+  std::string call_roll(const Operation& operation) {
+    const auto answers = channel_->call_roll(others_in_the_world(), kRollCallPatience);
     std::vector<int> absent;
     std::vector<std::string> parts;
     for (int other = 0; other < size(); ++other) {
@@ -299,7 +339,7 @@ class MpiCommunicator final : public Communicator {
                                        [&](const auto& each) { return each.rank == root; });
       if (answer == answers.end() || answer->operation.empty()) {
         absent.push_back(other);
-      } else if (answer->operation != describe(operation)) {
+      } else if (answer->operation != in_full(operation)) {
         parts.push_back("rank " + std::to_string(other) + " is in " + answer->operation);
       }
     }

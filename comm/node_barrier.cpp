@@ -128,6 +128,7 @@ void NodeBarrier::wait(std::uint32_t generation, std::chrono::milliseconds deadl
 
   const auto start = steady_clock::now();
   auto next_liveness = start + kLivenessPeriod;
+  std::optional<ShownWait> shown;
   for (int round = 1;; ++round) {
     if (over()) return;
     throw_if_failed();
@@ -145,6 +146,7 @@ void NodeBarrier::wait(std::uint32_t generation, std::chrono::milliseconds deadl
       sched_yield();
       continue;
     }
+    if (!shown) shown.emplace(node_.record(), "node barrier " + base::quote(what));
     node_.check();
     if (now >= next_liveness) {
       throw_if_dead(generation, what);

@@ -120,8 +120,9 @@ LaunchEnd judge(const LaunchFacts& facts) {
   end.stop_signal = facts.stop_signal;
   if (!facts.end.signalled && facts.end.value == 0) return end;
   if (ended_by_the_stop(facts)) {
-    end.exit_code = static_cast<int>(facts.stop_signal == SIGINT ? ExitCode::kInterrupted
-                                                                 : ExitCode::kTerminated);
+    end.exit_code = static_cast<int>(facts.by_wall_limit           ? ExitCode::kWallLimit
+                                     : facts.stop_signal == SIGINT ? ExitCode::kInterrupted
+                                                                   : ExitCode::kTerminated);
     return end;
   }
   const int stopped = static_cast<int>(ExitCode::kStopped);

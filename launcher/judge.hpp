@@ -35,6 +35,7 @@ struct LaunchFacts {
   LaunchKind kind = LaunchKind::kLocal;
   int stop_requests = 0;
   int stop_signal = 0;
+  bool by_wall_limit = false;      ///< the newest stop request came from it
   std::optional<RankDeath> death;  ///< the first rank that died, by the board or by the launcher
   std::string lost_host;           ///< by the launcher's words
   std::optional<Verdict> hang;     ///< why the supervisor ended the launch by itself

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <fstream>
+#include <sstream>
+#include <string>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
@@ -14,6 +17,22 @@ namespace {
 
 int open_pid(std::int64_t pid) {
   return static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0));
+}
+
+/// Its state and processor time by /proc/PID/stat (proc(5)); the name in parentheses may hold
+/// anything.
+void look_at_process(std::int64_t pid, RankView& view) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (!std::getline(file, line, '\0')) return;
+  const auto name_end = line.rfind(')');
+  if (name_end == std::string::npos) return;
+  std::istringstream fields(line.substr(name_end + 1));
+  fields >> view.state;
+  std::string skipped;
+  for (int field = 4; field < 14; ++field) fields >> skipped;
+  std::int64_t user = 0, system = 0;
+  if (fields >> user >> system) view.cpu_ticks = user + system;
 }
 
 bool is_orderly(const Ending& ending) {
@@ -106,14 +125,29 @@ std::int64_t RankWatch::steps_done() const {
   return most;
 }
 
-bool RankWatch::lives(int rank) const {
-  return ranks_[static_cast<std::size_t>(rank)].state == State::kLives;
+std::vector<RankView> RankWatch::views() const {
+  std::vector<RankView> views;
+  const auto host = base::host_name();
+  for (int rank = 0; rank < board_.ranks(); ++rank) {
+    const auto state = ranks_[static_cast<std::size_t>(rank)].state;
+    if (state == State::kUnseen) continue;
+    auto& row = board_.row(rank);
+    RankView view{.rank = rank,
+                  .host = host,
+                  .lives = state == State::kLives,
+                  .phase = row.position.phase(),
+                  .step = row.position.step(),
+                  .waits_in = row.wait.read()};
+    if (view.lives) look_at_process(row.pid(), view);
+    views.push_back(std::move(view));
+  }
+  return views;
 }
 
-void RankWatch::kill_all() {
+void RankWatch::signal_all(int number) {
   for (const auto& rank : ranks_) {
     if (rank.state != State::kLives) continue;
-    ::syscall(SYS_pidfd_send_signal, rank.descriptor, SIGKILL, nullptr, 0);
+    ::syscall(SYS_pidfd_send_signal, rank.descriptor, number, nullptr, 0);
   }
 }
 

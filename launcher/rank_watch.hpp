@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "launcher/hang_watch.hpp"
 #include "launcher/status_board.hpp"
 #include "launcher/verdict.hpp"
 
@@ -33,9 +34,10 @@ class RankWatch {
   std::optional<RankDeath> first_death() const;
   /// The most finished steps that a rank shows; -1 when none was seen.
   std::int64_t steps_done() const;
-  bool lives(int rank) const;
-  /// SIGKILL to all of them.
-  void kill_all();
+  /// What every rank does now.
+  std::vector<RankView> views() const;
+  /// A signal to all that live.
+  void signal_all(int number);
 
  private:
   enum class State { kUnseen, kLives, kGone };

@@ -32,6 +32,7 @@ const char* status_of(int exit_code) {
     case ExitCode::kDone: return "done";
     case ExitCode::kDiverged: return "diverged";
     case ExitCode::kStopped:
+    case ExitCode::kWallLimit:
     case ExitCode::kInterrupted:
     case ExitCode::kTerminated: return "stopped";
     default: return "failed";

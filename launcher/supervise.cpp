@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <thread>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -20,6 +21,9 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kPollMilliseconds = 100;
+constexpr std::chrono::milliseconds kLook{250};  // from one search for a hang to the next
+constexpr std::chrono::milliseconds kStacksPatience{300};
+constexpr std::chrono::seconds kLeastTimeToStop{2};
 /// From a rank's failure, which it tells the others, to the end of those that did not listen.
 constexpr std::chrono::seconds kFarewell{5};
 
@@ -48,7 +52,7 @@ std::map<std::string, std::string> merged(std::map<std::string, std::string> bas
 class Launch {
  public:
   Launch(const LaunchPlan& plan, const SuperviseOptions& options)
-      : options_(options), board_(plan.ranks), watch_(board_) {
+      : options_(options), board_(plan.ranks), watch_(board_), hang_(options.hang) {
     facts_.kind = plan.kind;
     auto environment = merged(options.environment, plan.environment);
     environment[kBoardVariable] = board_.address();
@@ -63,6 +67,7 @@ class Launch {
       take_messages();
       follow_stop_requests();
       follow_ranks();
+      look_for_a_hang();
     }
     take_account();
     return std::move(facts_);
@@ -95,14 +100,67 @@ class Launch {
     if (quiet_ || over_) show(filter_.flush());
   }
 
+  /// Long enough for the step in hand and a save, as far as this launch has shown them.
+  std::chrono::nanoseconds time_to_stop() const {
+    return kLeastTimeToStop +
+           3 * (hang_.longest(base::Phase::kStep) + hang_.longest(base::Phase::kSave));
+  }
+
+  void follow_wall_limit() {
+    if (!options_.wall_limit) return;
+    const auto now = steady_clock::now();
+    if (facts_.stop_requests == 0 && now >= *options_.wall_limit - time_to_stop()) {
+      facts_.stop_requests = 1;
+      facts_.by_wall_limit = true;
+      child_->signal(SIGUSR1);
+      show("stopping: the wall limit is near; the ranks finish their step and save\n");
+    } else if (facts_.stop_requests == 1 && now >= *options_.wall_limit) {
+      facts_.stop_requests = 2;
+      facts_.by_wall_limit = true;
+      show("the wall limit is reached: the ranks are ended\n");
+      child_->stop();
+    }
+  }
+
   void follow_stop_requests() {
-    for (const int requests = stop_.requests(); facts_.stop_requests < requests;) {
-      if (++facts_.stop_requests == 1) {
-        child_->signal(SIGUSR1);
-        show("stopping: the ranks finish their step and save; once more ends them at once\n");
-      } else {
-        child_->stop();
-      }
+    follow_wall_limit();
+    const int asked = stop_.requests();
+    for (; requests_taken_ < asked; ++requests_taken_) take_stop_request();
+  }
+
+  void take_stop_request() {
+    if (++facts_.stop_requests == 1) {
+      child_->signal(SIGUSR1);
+      show("stopping: the ranks finish their step and save; once more ends them at once\n");
+    } else {
+      child_->stop();
+    }
+  }
+
+  void look_for_a_hang() {
+    const auto now = steady_clock::now();
+    if (over_ || death_ || options_.hang.longest.count() <= 0 || now < next_look_) return;
+    next_look_ = now + kLook;
+    const auto views = watch_.views();
+    const auto verdict = hang_.look(now.time_since_epoch(), views);
+    if (!verdict) return;
+    facts_.hang = verdict;
+    keep_stacks(views);
+    watch_.signal_all(SIGKILL);
+  }
+
+  /// The ranks write their stacks themselves, all but those that are stopped.
+  void keep_stacks(const std::vector<RankView>& views) {
+    if (options_.diagnostics_path.empty()) return;
+    try {
+      auto& files = base::FileSystem::posix();
+      files.make_directories(options_.diagnostics_path);
+      watch_.signal_all(SIGQUIT);
+      files.write_atomically(base::join_path(options_.diagnostics_path, "hang.txt"),
+                             describe(views, hang_.waited(steady_clock::now().time_since_epoch())));
+      std::this_thread::sleep_for(kStacksPatience);
+    } catch (const base::Error& error) {
+      show(std::string("warning: ") + error.what() + "\n");
     }
   }
 
@@ -116,7 +174,7 @@ class Launch {
     // Its own account may come a moment later than the end of a rank that it took down.
     if (const auto death = watch_.first_death()) death_ = death;
     const bool told = death_->signal == 0;
-    if (!told || steady_clock::now() > died_at_ + kFarewell) watch_.kill_all();
+    if (!told || steady_clock::now() > died_at_ + kFarewell) watch_.signal_all(SIGKILL);
     if (over_ || told || !watch_.all_gone()) return;
     // Ranks that the board does not show are the launcher's to end, and it is slow.
     child_->stop();
@@ -153,11 +211,14 @@ class Launch {
   const base::StopSignal stop_;
   StatusBoard board_;
   RankWatch watch_;
+  HangWatch hang_;
+  steady_clock::time_point next_look_;
   std::unique_ptr<ChildProcess> child_;
   MessageFilter filter_;
   LaunchFacts facts_;
   std::optional<RankDeath> death_;
   steady_clock::time_point died_at_;
+  int requests_taken_ = 0;  // of the user
   bool messages_open_ = true;
   bool quiet_ = false;
   bool facts_ended_ = false;  // facts_.end is what the launcher ended with

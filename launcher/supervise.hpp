@@ -7,11 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "launcher/child_process.hpp"
+#include "launcher/hang_watch.hpp"
 #include "launcher/judge.hpp"
 #include "launcher/launch_plan.hpp"
 
@@ -23,6 +25,10 @@ struct SuperviseOptions {
   /// Gets what the ranks and the launcher say on standard error, whole lines.
   std::function<void(std::string_view)> print;
   std::chrono::milliseconds grace{5000};  ///< from SIGTERM to SIGKILL when processes must go
+  /// When the run must have ended; the ranks are asked to stop early enough to save. None = never.
+  std::optional<std::chrono::steady_clock::time_point> wall_limit{};
+  HangWatch::Options hang{};       ///< `longest` 0 = ranks are never taken to hang
+  std::string diagnostics_path{};  ///< folder for what is found out about a hang, or empty
 };
 
 class Supervisor {

@@ -24,9 +24,11 @@
 #include "data/fingerprint.hpp"
 #include "launcher/bench_text.hpp"
 #include "launcher/evaluation_text.hpp"
+#include "launcher/kept_memory.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
+#include "launcher/stack_dump.hpp"
 #include "launcher/status_board.hpp"
 #include "launcher/terminal.hpp"
 #include "launcher/worker_failure.hpp"
@@ -186,6 +188,16 @@ base::FaultPlan faults_of(const Worker& worker) {
                 attempt == worker.environment.end() ? 0 : std::atoi(attempt->second.c_str()));
 }
 
+/// Where the state of the last finished step outlives this node's ranks; empty unless every node
+/// has such a place. Collective.
+std::string kept_memory_of(const Worker& worker, WorkerSession& session) {
+  if (worker.arguments.limits.any()) return {};
+  const auto address = KeptMemory::find(worker.environment, session.group().topology.node);
+  std::int64_t everywhere = address.empty() ? 0 : 1;
+  session.world().all_reduce(std::span(&everywhere, 1), comm::ReduceOp::kMin, "kept memory");
+  return everywhere == 1 ? address : std::string();
+}
+
 ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   const auto begin = std::chrono::steady_clock::now();
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
@@ -195,6 +207,8 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   log.debug("rank " + std::to_string(rank) + " of " + std::to_string(session.world().size()) +
             ", process " + std::to_string(::getpid()));
   const bool resume = worker.arguments.verb == Verb::kResume;
+  write_stacks_to(run.stack_path(rank));
+  session.world().show_waits_in(worker.row().wait);
   const auto faults = faults_of(worker);
   faults.reached(base::Phase::kStart, 0);
   trainer::Trainer trainer({.config = config,
@@ -207,6 +221,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
                             .files = files(),
                             .clock = base::Clock::system(),
                             .stop = *worker.stop,
+                            .kept_memory = kept_memory_of(worker, session),
                             .faults = faults,
                             .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
                             .warn = [&](const std::string& text) { log.warning(text); }},

@@ -17,9 +17,10 @@ MetricSums sums_of(std::span<const double, kMetricColumns> columns) {
       .count = columns[0], .loss = columns[1], .correct = columns[2], .absolute_error = columns[3]};
 }
 
-std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
-                                       const Objective& objective, data::SampleSource& source,
-                                       const EvaluationOptions& options) {
+std::optional<std::map<std::string, double>> evaluate(RankGroup group, ParameterSpace& space,
+                                                      const Objective& objective,
+                                                      data::SampleSource& source,
+                                                      const EvaluationOptions& options) {
   auto samples = source.info().samples;
   if (options.most_samples >= 0) samples = std::min(samples, options.most_samples);
   const data::EvaluationPlan plan(samples, options.batch);
@@ -27,11 +28,15 @@ std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
 
   BatchFold fold(kMetricColumns, plan, group.world, add_rows);
   Inference inference(space, source);
-  for (auto index = range.begin; index < range.end; ++index) {
+  std::int64_t cut = 0;
+  for (auto index = range.begin; index < range.end && cut == 0; ++index) {
+    if (options.cut_short && options.cut_short()) cut = 1;
     const auto [outputs, targets] = inference.run(plan.samples_of(index));
     const auto columns = columns_of(objective.measure(outputs, targets));
     fold.add({columns.begin(), columns.end()});
   }
+  group.world.all_reduce(std::span(&cut, 1), comm::ReduceOp::kMax, "whether to end the evaluation");
+  if (cut != 0) return std::nullopt;
   const auto row = fold.finish("evaluation sums");
   return objective.metrics(sums_of(std::span(row).first<kMetricColumns>()));
 }

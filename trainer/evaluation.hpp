@@ -3,7 +3,9 @@
 // bits. Used by Trainer and by `evaluate`. One rank, one thread.
 
 #include <array>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -22,13 +24,16 @@ MetricSums sums_of(std::span<const double, kMetricColumns> columns);
 struct EvaluationOptions {
   std::int64_t batch = 256;        ///< samples of one forward pass; part of the bits
   std::int64_t most_samples = -1;  ///< only the first so many; negative = all
+  /// Asked before each batch where it is set: true on any rank ends the evaluation.
+  std::function<bool()> cut_short{};
 };
 
 /// Metrics of `source` under the model as it stands. The batches are cut the same way whatever
 /// the rank count, each rank computes a contiguous range of them, and their sums are added by one
-/// tree. Collective.
-std::map<std::string, double> evaluate(RankGroup group, ParameterSpace& space,
-                                       const Objective& objective, data::SampleSource& source,
-                                       const EvaluationOptions& options);
+/// tree. Nothing when it was cut short, on all ranks alike. Collective.
+std::optional<std::map<std::string, double>> evaluate(RankGroup group, ParameterSpace& space,
+                                                      const Objective& objective,
+                                                      data::SampleSource& source,
+                                                      const EvaluationOptions& options);
 
 }  // namespace lockstep::trainer

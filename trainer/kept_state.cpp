@@ -236,7 +236,10 @@ bool KeptState::bring_to(std::int64_t block, std::int64_t step) {
   } else if (stamp.done.load(std::memory_order_acquire) != step) {
     return false;
   }
-  return sum_of(range) == stamp.sums[static_cast<std::size_t>(step % 2)];
+  if (sum_of(range) != stamp.sums[static_cast<std::size_t>(step % 2)]) return false;
+  // Its undo area still holds the same, should this attempt end before the next update.
+  stamp.done.store(step, std::memory_order_release);
+  return true;
 }
 
 std::optional<std::vector<std::int64_t>> KeptState::counters(std::int64_t step) const {

@@ -16,18 +16,19 @@ std::string now() { return base::format_utc(base::Clock::system().wall()); }
 }  // namespace
 
 RunRecorder::RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
-                         std::int64_t steps_done)
+                         std::int64_t steps_done, checkpoints::LastLine last_line)
     : files_(files),
       run_(run),
       lock_(run),
       record_(run.read_record()),
-      ledger_(files, run.ledger_path(), steps_done),
+      ledger_(files, run.ledger_path(), steps_done, last_line),
       metrics_(files, run.metrics_path()),
       events_(files, run.events_path()) {}
 
 void RunRecorder::write_record() { run_.write_record(record_); }
 
-void RunRecorder::started(int world_size, std::int64_t step, std::chrono::nanoseconds loading) {
+void RunRecorder::started(int world_size, std::int64_t step, const std::string& from,
+                          std::chrono::nanoseconds loading) {
   auto& sizes = record_.world_sizes;
   if (sizes.empty() || sizes.back().world_size != world_size || sizes.back().step > step) {
     std::erase_if(sizes, [&](const auto& change) { return change.step >= step; });
@@ -40,6 +41,7 @@ void RunRecorder::started(int world_size, std::int64_t step, std::chrono::nanose
   nlohmann::json event{{"event", step == 0 ? "start" : "resume"},
                        {"time", now()},
                        {"world_size", world_size},
+                       {"from", from},
                        {"step", step}};
   if (step > 0) event["load_seconds"] = seconds(loading);
   events_.append(event);
@@ -57,7 +59,7 @@ void RunRecorder::step_done(const StepNote& note, const std::string& digest, boo
   record_.step = note.step;
   record_.epoch = note.epochs_done;
   if (!digest.empty()) record_.state_digest = digest;
-  if (!with_metrics) return;
+  if (!with_metrics || note.wall.count() == 0) return;  // a step of former ranks has no times
   const double wall = seconds(note.wall);
   checkpoints::JsonLine line;
   line.add("type", "step")

@@ -34,7 +34,7 @@ class RunRecorder {
  public:
   /// Takes the run's lock. `steps_done` > 0 goes on from there (see LedgerWriter).
   RunRecorder(base::FileSystem& files, const checkpoints::RunDirectory& run,
-              std::int64_t steps_done);
+              std::int64_t steps_done, checkpoints::LastLine last_line);
 
   checkpoints::RunRecord& record() { return record_; }
   void write_record();
@@ -48,8 +48,12 @@ class RunRecorder {
   std::function<void()> digest_known(std::int64_t step, const std::string& digest);
   void checkpoint_saved(const SavedCheckpoint& saved);
   void checkpoint_failed(std::int64_t step, const std::string& reason);
-  /// `loading`: how long the state of `step` took to read.
-  void started(int world_size, std::int64_t step, std::chrono::nanoseconds loading);
+  /// The step of the ledger's newest line.
+  std::int64_t last_step() const { return ledger_.last_step(); }
+  /// `from`: what the state comes from, `start`, `memory` or a checkpoint's path; `loading`: how
+  /// long the state of `step` took to read.
+  void started(int world_size, std::int64_t step, const std::string& from,
+               std::chrono::nanoseconds loading);
   /// The ledger's lines are on stable storage on return.
   void sync_ledger() { ledger_.sync(); }
 

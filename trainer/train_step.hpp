@@ -89,8 +89,8 @@ class TrainStep {
   /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
   /// nothing when there was none, or none that is whole.
   std::optional<std::int64_t> recovered() const { return recovered_; }
-  /// From now on the state is that after `step` steps, whatever was there: after construction and
-  /// after a checkpoint was loaded. `metadata` is kept with it. Collective.
+  /// From now on the state after `step` steps is kept, whatever was there: after construction and
+  /// after a checkpoint was loaded, not after recovery. `metadata` is kept with it. Collective.
   void begin_at(std::int64_t step, std::string_view metadata);
   /// What else is known after `step` steps, kept with the state. Local.
   void keep_metadata(std::int64_t step, std::string_view metadata);

@@ -44,34 +44,17 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       group_(group),
       position_(position),
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
-                     options_.limits, group)) {
+                     options_.limits, group, options_.kept_memory)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   const auto load_begin = options_.clock.now();
-  if (options_.resume) restore();
+  const auto from = options_.resume ? restore() : "start";
   const auto loading = options_.clock.now() - load_begin;
   train_fingerprint_ =
       group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
-
+  if (!made_.step->recovered()) made_.step->begin_at(steps_done_, metadata());
   comm::on_first_rank(group_.world, "run record", [&] {
-    recorder_ = std::make_unique<RunRecorder>(options_.files, options_.run, steps_done_);
-    auto& record = recorder_->record();
-    const auto note = [&](const char* use, const data::SampleSource& source) {
-      if (options_.resume) require_same_data(record.data[use], source);
-      record.data[use] = {.path = source.name(),
-                          .fingerprint = source.info().fingerprint,
-                          .samples = source.info().samples};
-    };
-    note("train", *made_.train);
-    if (made_.test != nullptr) note("test", *made_.test);
-    record.versions["torch"] = TORCH_VERSION;
-    record.hosts.clear();
-    for (const auto& host : group_.topology.host_of_rank) {
-      if (std::ranges::find(record.hosts, host) == record.hosts.end()) {
-        record.hosts.push_back(host);
-      }
-    }
-    recorder_->started(group_.world.size(), steps_done_, loading);
+    open_record(from, loading);
     return std::string();
   });
   if (options_.limits.any()) return;
@@ -93,8 +76,44 @@ void Trainer::enter(base::Phase phase) {
   options_.faults.reached(phase, steps_done_);
 }
 
-void Trainer::restore() {
+void Trainer::open_record(const std::string& from, std::chrono::nanoseconds loading) {
+  recorder_ = std::make_unique<RunRecorder>(
+      options_.files, options_.run, steps_done_,
+      made_.step->recovered() ? checkpoints::LastLine::kMayLack : checkpoints::LastLine::kIsThere);
+  auto& record = recorder_->record();
+  const auto note = [&](const char* use, const data::SampleSource& source) {
+    if (options_.resume) require_same_data(record.data[use], source);
+    record.data[use] = {.path = source.name(),
+                        .fingerprint = source.info().fingerprint,
+                        .samples = source.info().samples};
+  };
+  note("train", *made_.train);
+  if (made_.test != nullptr) note("test", *made_.test);
+  record.versions["torch"] = TORCH_VERSION;
+  record.hosts.clear();
+  for (const auto& host : group_.topology.host_of_rank) {
+    if (std::ranges::find(record.hosts, host) == record.hosts.end()) record.hosts.push_back(host);
+  }
+  recorder_->started(group_.world.size(), steps_done_, from, loading);
+}
+
+std::string Trainer::restore() {
   enter(base::Phase::kRestore);
+  const auto from = restore_from_memory() ? "memory" : restore_from_checkpoint();
+  position_.finished(steps_done_);
+  made_.loader.first_step = steps_done_;
+  return from;
+}
+
+bool Trainer::restore_from_memory() {
+  const auto step = made_.step->recovered();
+  if (!step) return false;
+  steps_done_ = *step;
+  take_metadata(made_.step->kept_metadata(steps_done_));
+  return true;
+}
+
+std::string Trainer::restore_from_checkpoint() {
   auto path = options_.from_checkpoint;
   if (path.empty()) {
     path = comm::on_first_rank(group_.world, "newest checkpoint", [&] {
@@ -105,12 +124,17 @@ void Trainer::restore() {
       if (!found && !problems.empty()) throw base::CheckpointError(problems.front());
       return found.value_or("");
     });
-    if (path.empty()) return;  // it never came to a checkpoint: from the start
+    if (path.empty()) return "start";  // it never came to a checkpoint
   }
   const auto info = keeper_->load(path);
   steps_done_ = info.step;
-  position_.finished(steps_done_);
-  const auto metadata = nlohmann::json::parse(info.metadata_json);
+  metrics_step_ = steps_done_;  // unless the checkpoint says otherwise, as older ones do not
+  take_metadata(info.metadata_json);
+  return path;
+}
+
+void Trainer::take_metadata(const std::string& text) {
+  const auto metadata = nlohmann::json::parse(text);
   const auto saved_hash = metadata.value("config_hash", "");
   if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
     options_.warn("the checkpoint was made with another configuration (hash " +
@@ -124,7 +148,7 @@ void Trainer::restore() {
   if (const auto metrics = metadata.find("metrics"); metrics != metadata.end()) {
     metrics_ = metrics->get<std::map<std::string, double>>();
   }
-  made_.loader.first_step = steps_done_;
+  metrics_step_ = metadata.value("metrics_step", metrics_step_);
 }
 
 double Trainer::epochs_at(std::int64_t step) const {
@@ -137,13 +161,13 @@ TrainingOutcome Trainer::run() {
       .deadline = std::chrono::duration_cast<std::chrono::milliseconds>(
           std::chrono::duration<double>(options_.config.launch.deadline_seconds)),
       .decode_threads = options_.config.data.decode_threads};
-  auto code = base::ExitCode::kDone;
   made_.step->parameters().model().train();
-  if (steps_done_ < made_.total_steps) {
+  if (options_.resume) catch_up();
+  if (!stopped_ && steps_done_ < made_.total_steps) {
     StepBatches batches(*made_.train, made_.loader, loader);
     const auto begin = options_.clock.now();
     const auto first = steps_done_;
-    while (steps_done_ < made_.total_steps && code == base::ExitCode::kDone) {
+    while (steps_done_ < made_.total_steps && !stopped_) {
       const auto iteration_begin = std::chrono::steady_clock::now();
       auto note = train_one(steps_done_, batches);
       require_finite(note);
@@ -158,24 +182,13 @@ TrainingOutcome Trainer::run() {
                               " (a second request came before the state was saved); resume from "
                               "the last checkpoint");
       }
-      if (stops > 0 && !last) code = base::ExitCode::kStopped;
+      stopped_ = stops > 0 && !last;
       if (checkpointing_) checkpointing_->step_done(note);
-      const bool evaluate = evaluation_due(steps_done_);
-      if (evaluate) evaluate_now(steps_done_);
-      const bool ends = last || code == base::ExitCode::kStopped;
-      const bool save_now = checkpointing_ && (checkpointing_->wanted(note, evaluate) || ends);
-      const auto every = options_.config.log.digest_every_steps;
-      const bool digest_due = !save_now && (last || (every > 0 && steps_done_ % every == 0));
-      if (digest_due) digest_ = keeper_->digest(steps_done_);
-      if (recorder_) {
-        recorder_->step_done(note, digest_due ? digest_ : "", metrics_due(steps_done_));
-      }
-      if (save_now) save(note, ends);
+      const bool more = conclude(note);
       if (recorder_) report(note, options_.clock.now() - begin, steps_done_ - first);
       // What rank 0 writes about a plain step is part of it.
-      totals_.add(note.times, evaluate || save_now
-                                  ? note.wall
-                                  : std::chrono::steady_clock::now() - iteration_begin);
+      totals_.add(note.times,
+                  more ? note.wall : std::chrono::steady_clock::now() - iteration_begin);
     }
   }
   if (digest_.empty()) digest_ = keeper_->digest(steps_done_);
@@ -187,20 +200,41 @@ TrainingOutcome Trainer::run() {
     recorder_->sync_ledger();
     recorder_->write_record();
   }
-  return {.code = code, .step = steps_done_, .state_digest = digest_, .metrics = metrics_};
+  return {.code = stopped_ ? base::ExitCode::kStopped : base::ExitCode::kDone,
+          .step = steps_done_,
+          .state_digest = digest_,
+          .metrics = metrics_};
 }
 
-StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
-  enter(base::Phase::kStep);
-  const auto begin = std::chrono::steady_clock::now();
+bool Trainer::conclude(const StepNote& note) {
+  const bool evaluate = evaluation_due(note.step) && metrics_step_ != note.step;
+  if (evaluate && !evaluate_now(note.step)) stopped_ = true;
+  const bool ends = stopped_ || note.step == made_.total_steps;
+  const bool save_now = checkpointing_ && (checkpointing_->wanted(note, evaluate) || ends);
+  const auto every = options_.config.log.digest_every_steps;
+  const bool digest_due =
+      !save_now && ((ends && !stopped_) || (every > 0 && note.step % every == 0));
+  if (digest_due) digest_ = keeper_->digest(note.step);
+  if (recorder_ && recorder_->last_step() < note.step) {
+    recorder_->step_done(note, digest_due ? digest_ : "", metrics_due(note.step));
+  }
+  if (save_now) save(note, ends);
+  if (evaluate || save_now) made_.step->keep_metadata(note.step, metadata());
+  return evaluate || save_now;
+}
+
+void Trainer::catch_up() {
+  if (steps_done_ == 0) return;
+  const bool evaluated = !evaluation_due(steps_done_) || metrics_step_ == steps_done_;
+  if (!made_.step->recovered() && evaluated) return;
+  auto note = note_of(steps_done_ - 1);
+  if (made_.step->recovered()) note.result = made_.step->recovered_result();
+  note.result.signals = {};  // of ranks that are gone
+  conclude(note);
+}
+
+StepNote Trainer::note_of(std::int64_t step) const {
   StepNote note;
-  note.result = (*made_.step)(
-      step, [&] { return batches.next(); },
-      checkpointing_ ? checkpointing_->signals(options_.stop.requests())
-                     : RankSignals{.stop_requests = options_.stop.requests()});
-  note.times = made_.step->times();
-  note.times.data = batches.take_waited();
-  note.wall = std::chrono::steady_clock::now() - begin;
   note.step = step + 1;
   note.epoch = step / made_.steps_per_epoch;
   note.epochs_done = epochs_at(step + 1);
@@ -209,6 +243,20 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   if (recorder_) {
     note.samples = sample_digest(made_.loader, train_fingerprint_, made_.steps_per_epoch, step);
   }
+  return note;
+}
+
+StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
+  enter(base::Phase::kStep);
+  const auto begin = std::chrono::steady_clock::now();
+  auto note = note_of(step);
+  note.result = (*made_.step)(
+      step, [&] { return batches.next(); },
+      checkpointing_ ? checkpointing_->signals(options_.stop.requests())
+                     : RankSignals{.stop_requests = options_.stop.requests()});
+  note.times = made_.step->times();
+  note.times.data = batches.take_waited();
+  note.wall = std::chrono::steady_clock::now() - begin;
   return note;
 }
 
@@ -244,16 +292,21 @@ bool Trainer::evaluation_due(std::int64_t step) const {
   return config.every_epochs > 0 && step % (config.every_epochs * made_.steps_per_epoch) == 0;
 }
 
-void Trainer::evaluate_now(std::int64_t step) {
+bool Trainer::evaluate_now(std::int64_t step) {
   enter(base::Phase::kEvaluation);
   EvaluationOptions evaluation{.batch = options_.config.evaluate.batch};
   if (options_.limits.fast_dev_steps > 0) {
     evaluation.most_samples = options_.limits.fast_dev_steps * evaluation.batch;
   }
-  metrics_ = evaluate(group_, made_.step->parameters(), *made_.objective, *made_.test, evaluation);
+  evaluation.cut_short = [&] { return options_.stop.requests() > 0; };
+  const auto metrics =
+      evaluate(group_, made_.step->parameters(), *made_.objective, *made_.test, evaluation);
+  if (!metrics) return false;
+  metrics_ = *metrics;
   metrics_step_ = step;
   if (checkpointing_) checkpointing_->let_commit_end();
   if (recorder_) recorder_->evaluated(step, epochs_at(step), metrics_);
+  return true;
 }
 
 void Trainer::consider_best(std::int64_t step) {
@@ -282,6 +335,7 @@ std::string Trainer::metadata() const {
   json["seed"] = options_.config.train.seed;
   json["world_size"] = group_.world.size();
   json["metrics"] = metrics_;
+  json["metrics_step"] = metrics_step_;
   if (best_step_ >= 0) json["best"] = {{"step", best_step_}, {"value", best_value_}};
   return json.dump();
 }

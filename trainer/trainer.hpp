@@ -46,6 +46,8 @@ struct TrainerOptions {
   base::FileSystem& files;
   const base::Clock& clock;
   const base::StopSignal& stop;
+  /// Memory file of this node that outlives the ranks, empty = none. On all nodes or on none.
+  std::string kept_memory{};
   base::FaultPlan faults{};                               ///< of this rank and attempt, for drills
   std::function<void(const TrainingProgress&)> progress;  ///< called by rank 0 after each step
   std::function<void(const std::string&)> warn;           ///< called by rank 0
@@ -72,11 +74,23 @@ class Trainer {
  private:
   /// Notes where this rank is now, and lets a drill's fault strike there.
   void enter(base::Phase phase);
-  void restore();
+  /// Says what the state comes from: `start`, `memory` or the checkpoint's path.
+  std::string restore();
+  bool restore_from_memory();
+  std::string restore_from_checkpoint();
+  void take_metadata(const std::string& text);
+  void open_record(const std::string& from, std::chrono::nanoseconds loading);
+  /// What a crash may have cut off after the step that memory kept: evaluation, ledger, save.
+  void catch_up();
   StepNote train_one(std::int64_t step, class StepBatches& batches);
+  StepNote note_of(std::int64_t step) const;
+  /// Evaluation, ledger and save after the step in `note`, where they are due. Says whether it did
+  /// more than a line in the ledger.
+  bool conclude(const StepNote& note);
   void require_finite(const StepNote& note) const;
   bool evaluation_due(std::int64_t step) const;
-  void evaluate_now(std::int64_t step);
+  /// False when a request to stop cut it short on some rank: it is made up for after the resume.
+  bool evaluate_now(std::int64_t step);
   void consider_best(std::int64_t step);
   /// Saves in the background, or, when the run ends with this step, until it is durable.
   void save(const StepNote& note, bool ends);
@@ -96,6 +110,7 @@ class Trainer {
   std::unique_ptr<Checkpointing> checkpointing_;  // none in the debug modes
   std::string train_fingerprint_;
   std::int64_t steps_done_ = 0;
+  bool stopped_ = false;                   // on request, agreed by all ranks
   std::map<std::string, double> metrics_;  // of the last evaluation
   std::int64_t metrics_step_ = -1;
   std::int64_t best_step_ = -1;

@@ -46,7 +46,11 @@ class Training {
                                                                           : 0),
         supervisor_({.environment = session.environment,
                      .events_path = launch_.run.events_path(),
-                     .print = [&](std::string_view text) { say(text); }}) {}
+                     .print = [&](std::string_view text) { say(text); },
+                     .wall_limit = wall_limit(launch_.config.launch.wall_limit),
+                     .hang = {.fixed = seconds(launch_.config.launch.hang_seconds),
+                              .longest = seconds(launch_.config.launch.deadline_seconds)},
+                     .diagnostics_path = launch_.run.diagnostics_path()}) {}
 
   int run() {
     const auto begin = base::Clock::system().now();
@@ -97,6 +101,16 @@ class Training {
       end.verdict->message += " (" + why + ")";
     }
     return next;
+  }
+
+  static std::optional<std::chrono::steady_clock::time_point> wall_limit(double count) {
+    if (count <= 0) return std::nullopt;
+    return std::chrono::steady_clock::now() +
+           std::chrono::duration_cast<std::chrono::nanoseconds>(seconds(count));
+  }
+
+  static std::chrono::duration<double> seconds(double count) {
+    return std::chrono::duration<double>(count);
   }
 
   void say(std::string_view text) const { print_message(session_.messages, text); }

@@ -94,7 +94,7 @@ TEST(RankWatch, NamesTheRankThatWasKilledAndWhereItWas) {
   EXPECT_EQ(death.step, 3);
   EXPECT_FALSE(watch.all_gone());
 
-  watch.kill_all();
+  watch.signal_all(SIGKILL);
   follow(watch, [&] { return watch.all_gone(); });
   ::waitpid(healthy, nullptr, 0);
   ::waitpid(killed, nullptr, 0);
@@ -114,7 +114,7 @@ TEST(RankWatch, BlamesTheRankThatToldOfAFailureNotTheOneItTookDown) {
   EXPECT_EQ(watch.first_death()->rank, 1);
   EXPECT_EQ(watch.first_death()->exit_code, 3);
 
-  watch.kill_all();
+  watch.signal_all(SIGKILL);
   ::waitpid(taken_down, nullptr, 0);
   ::waitpid(failed, nullptr, 0);
 }

@@ -128,6 +128,22 @@ TEST_F(Supervise, KillsAtTheSecondStopSignal) {
   EXPECT_EQ(run(deaf).exit_code, 143);
 }
 
+TEST_F(Supervise, AsksTheRanksToStopBeforeTheWallLimit) {
+  options_.wall_limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+
+  const auto end = run("trap 'exit 75' USR1; echo ready >&2; while :; do sleep 0.01; done");
+
+  EXPECT_EQ(end.exit_code, 75);
+  EXPECT_THAT(printed_, HasSubstr("the wall limit is near"));
+}
+
+TEST_F(Supervise, EndsWithItsOwnCodeWhenTheWallLimitComesBeforeTheStateIsSaved) {
+  options_.wall_limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+
+  EXPECT_EQ(run("trap '' USR1; while :; do sleep 0.01; done").exit_code, 124);
+  EXPECT_THAT(printed_, HasSubstr("the wall limit is reached"));
+}
+
 TEST_F(Supervise, CountsADeathByTheStopItselfAsInterrupted) {
   // A rank that has not set its handlers yet dies of SIGUSR1.
   send_when_ready({SIGINT});

@@ -54,7 +54,8 @@ class DetailedEvaluation : public testing::Test {
       const Objective objective(kind_, 0);
       const auto report = evaluate_in_detail(group, space, objective, source, options);
       const auto simple =
-          evaluate(group, space, objective, source, EvaluationOptions{.batch = options.batch});
+          evaluate(group, space, objective, source, EvaluationOptions{.batch = options.batch})
+              .value();
       for (const auto& [name, value] : simple) {
         const auto found = std::ranges::find(report.metrics, name,
                                              &std::pair<std::string, std::optional<double>>::first);
