@@ -20,7 +20,7 @@ FAULTS = {
     "first rank": "kill rank=0 phase=step step=33",
     "within a step": "kill rank=1 phase=step step=33 delay_us=300",
     "before a checkpoint": "kill rank=1 phase=step step=4",
-    "save": "kill rank=0 phase=save step=30",
+    "save": "kill rank=0 phase=save",
     "evaluation": "kill rank=1 phase=evaluation step=40",
     "end": "kill rank=0 phase=end step=60",
     "crash": "segfault rank=1 phase=step step=33",
@@ -47,8 +47,12 @@ with Lab() as lab:
         times = fault.count(";") + 1
         check(record["restarts"] == times, f"{name}: {record['restarts']} restarts")
         check_contains(done.stderr, "killed by signal", f"restart {times} of 3")
-        steps = [line["step"] for line in lab.lines(run, "ledger.jsonl")]
+        steps = [line["step"] for line in lab.lines(run, "ledger.jsonl") if "step" in line]
         check(steps == list(range(1, 61)), f"{name}: a step was repeated or skipped")
+        if name != "start":
+            sources = [event["from"] for event in lab.lines(run, "events.jsonl")
+                       if event["event"] == "resume"]
+            check(set(sources) == {"memory"}, f"{name}: went on from {sources}")
         lab.lockstep("verify", run)
 
     lab.lockstep("train", "exp.yaml", "--local", "--name", "alone",
