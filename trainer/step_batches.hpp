@@ -1,6 +1,6 @@
 #pragma once
-// Hands a step its micro-batches from the loader, each alive until the next one is asked for.
-// Used by Trainer. One thread.
+// Hands a training step its micro-batches from the loader. Used by Trainer and by the benchmark of
+// a step's data. One rank, one thread; local.
 
 #include <chrono>
 #include <utility>
@@ -12,10 +12,12 @@ namespace lockstep::trainer {
 
 class StepBatches {
  public:
+  /// `source` must outlive this. Throws ConfigError when the plan does not fit.
   StepBatches(data::SampleSource& source, const data::LoaderPlan& plan,
               const data::LoaderOptions& options)
       : source_(source), loader_(source, plan, options) {}
 
+  /// The next micro-batch of the plan, alive until the next call. Throws what Loader::next does.
   MicroBatch next() {
     const auto begin = std::chrono::steady_clock::now();
     if (batch_.samples > 0) loader_.recycle(std::move(batch_));

@@ -21,6 +21,12 @@ BLOCK, WINDOW = 64, 64  # samples of a block, blocks that are shuffled together
 QUICK = 16  # so much smaller are the files of a quick look
 ALL_CHUNKS = 512 << 20  # a cache that holds every decoded row
 MEMORY_BUDGET = 64 << 20
+# Models of which a step is timed with its loader and without, and the timed steps of a block of
+# some 200 ms. The learning rate is so small that the resident batch is not learned by heart: its
+# gradients would become denormal numbers, which are slow.
+TRAINED = {"mlp": ("MLP 784-512-512-10", "{name: mlp, hidden: [512, 512]}", 20),
+           "cnn": ("CNN 28x28 conv32-conv64-fc128-10", "{name: cnn}", 4)}
+TRAINED_ROWS = 60_000
 SETTLED_SECONDS = 4  # older files' chunk indexes are kept
 
 # About 256 MiB each. The first numbers are the rows.
@@ -120,7 +126,7 @@ CONTESTS = {
         {"train": first_epoch(TRAIN)}, {"dd": [Contender("dd bs=1M of=/dev/null", ("dd",))]},
         (Ratio("train", "dd", 0.8, 0.95),), cold=True),
 }
-OTHERS = ["index", "stats", "memory"]
+OTHERS = ["training", "index", "stats", "memory"]
 ENTRIES = [*CONTESTS, *OTHERS]
 PEERS = {"h5py": "h5py", "memmap": "numpy.memmap", "gather": "raw C", "dd": "dd",
          "h5py-2": "h5py in 2 processes", "h5py-cache": "h5py with all chunks in its cache"}
@@ -328,6 +334,51 @@ def measure_index(bench, rounds):
                      [run["seconds"] for run in results["known"]], 0.020, 0.005)]}
 
 
+def measure_training(bench, rounds):
+    """A step with its loader over the same step with one resident batch, in one process."""
+    harness, program, figures, runs, loud = bench.harness, bench.harness.STEP_BENCH, [], {}, 0
+    if not program.exists():
+        return {"skipped": "this build has no trainer"}
+    path = bench.folder / "images.h5"
+    harness.run([harness.LOCKSTEP, "data", "synth", "classification", "--rows",
+                 TRAINED_ROWS // bench.shrink, "--shape", "1,28,28", "--classes", 10, "--output",
+                 path], 1, {}, bench.folder)
+    for name, (what, model, steps) in TRAINED.items():
+        config = bench.folder / f"{name}.yaml"
+        config.write_text(f"""
+model: {model}
+data: {{train: {path}}}
+train:
+  epochs: 1
+  global_batch: 256
+  micro_batch: 32
+  optimizer: {{name: adamw, lr: 1e-6}}
+compute: {{threads: 1, device: cpu}}
+""")
+        found = {"loader": [], "resident": [], "waited": []}
+        for number in range(rounds):
+            loud += not harness.wait_for_quiet(bench.options.quiet_wait)
+            run = bench.json(program, config, "--rounds", 2 if bench.options.quick else 10,
+                             "--steps", 2 if bench.options.quick else steps)
+            for key, values in run.items():
+                found[key] += values
+            print(f"    {name} {number + 1}/{rounds}: {statistics.median(run['loader']) * 1e3:.3g}"
+                  f" ms a step, {statistics.median(run['resident']) * 1e3:.3g} ms without a loader",
+                  flush=True)
+        runs[name] = found
+        times = {key: statistics.median(values) * 1e3 for key, values in found.items()}
+        figure = bench.figure(
+            f"step with the loader / with one resident batch, {what}, 1 rank, 8 micro-batches of "
+            f"32 ({times['loader']:.3g} ms a step, {times['waited']:.2g} ms of it waiting)", "",
+            [a / b for a, b in zip(found["loader"], found["resident"])], 1.05, 1.01)
+        again = [later / earlier for key in ("loader", "resident")
+                 for earlier, later in zip(found[key][0::2], found[key][1::2])]
+        low, high = harness.interval_of_median(again, np.random.default_rng(1))
+        figures.append({**figure, "control": [low, high],
+                        "measurable": harness.is_quiet_enough(low, high)})
+    return {"loud_starts": loud, "runs": runs, "figures": figures}
+
+
 def measure_memory(bench, _):
     """What reading takes beyond the memory that it was given: one run of each order."""
     path, figures = bench.file("deflate"), []
@@ -356,8 +407,9 @@ def measure(harness, folder, options):
             if name in CONTESTS:
                 entries[name] = Race(bench, CONTESTS[name]).measure(rounds)
             else:
-                entries[name] = {"index": measure_index, "stats": measure_stats,
-                                 "memory": measure_memory}[name](bench, rounds)
+                entries[name] = {"training": measure_training, "index": measure_index,
+                                 "stats": measure_stats, "memory": measure_memory}[name](bench,
+                                                                                         rounds)
         except StaysCached as problem:
             entries[name] = {"skipped": str(problem)}
         entries[name]["commit"] = harness.commit()
@@ -401,13 +453,17 @@ def render_ratio(name, entry, ratio, cell):
 
 
 def render_figure(figure):
-    scale, unit = (1e3, " ms") if figure["unit"] == "s" else (1, " %")
+    scale, unit, digits = {"s": (1e3, " ms", 3), "%": (1, " %", 3), "": (1, "", 4)}[figure["unit"]]
     target, aim = (None if goal_ is None else goal_ * scale
                    for goal_ in (figure["target"], figure["aim"]))
     holds = verdict(figure["high"] <= figure["target"],
                     figure["aim"] is not None and figure["high"] <= figure["aim"])
-    row = [figure["what"], f"{figure['found'] * scale:.3g}{unit}",
-           f"{figure['high'] * scale:.3g}{unit}", goal(target, aim, unit), holds]
+    found = f"{figure['found'] * scale:.{digits}g}{unit}"
+    if not figure.get("measurable", True):
+        low, high = figure["control"]
+        found, holds = f"not measurable now (control {low:.2f}..{high:.2f}; {found})", "?"
+    row = [figure["what"], found, f"{figure['high'] * scale:.{digits}g}{unit}",
+           goal(target, aim, unit), holds]
     return f"| {' | '.join(row)} |"
 
 

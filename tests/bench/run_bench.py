@@ -31,6 +31,7 @@ BIN = pathlib.Path(os.environ.get("LOCKSTEP_BIN", ROOT / "build/bin"))
 LOCKSTEP = BIN / "lockstep"
 WORKER = BIN / "lockstep-worker"
 DATA_BENCH = BIN / "lockstep_data_bench"
+STEP_BENCH = BIN / "lockstep_step_bench"
 PEER = HERE / "peers/ddp_train.py"
 RANKS = 2
 DEADLINE_SECONDS = 300
@@ -267,6 +268,10 @@ def interleave(contenders, rounds, quiet_wait, go):
     return results, loud
 
 
+def is_quiet_enough(control_low, control_high):
+    return CONTROL_LOW <= control_low and control_high <= CONTROL_HIGH
+
+
 def compare(results, first, second, random, time_key="step_ms"):
     """Ratios of times, second / first: above one, `first` is faster."""
     pairs = [b[time_key] / a[time_key] for a, b in zip(results[first], results[second])]
@@ -277,7 +282,7 @@ def compare(results, first, second, random, time_key="step_ms"):
     control_low, control_high = interval_of_median(control, random)
     return {"ratio": statistics.median(pairs), "low": low, "high": high, "pairs": len(pairs),
             "control": [control_low, control_high],
-            "measurable": CONTROL_LOW <= control_low and control_high <= CONTROL_HIGH}
+            "measurable": is_quiet_enough(control_low, control_high)}
 
 
 def contenders_of(name, quick):
