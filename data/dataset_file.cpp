@@ -207,6 +207,10 @@ void DatasetFile::visit_rows(const std::string& column, std::span<const std::int
   state_->reader(*this, column).visit(rows, use);
 }
 
+std::optional<RowPlaces> DatasetFile::places_of(const std::string& column) {
+  return state_->reader(*this, column).places();
+}
+
 BringRows DatasetFile::ahead(const std::string& column) {
   return state_->reader(*this, column).ahead();
 }

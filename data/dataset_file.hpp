@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,6 +50,16 @@ using UseRow = std::function<void(std::size_t place, const std::byte* row)>;
 /// Brings rows into memory that are soon read from there. Belongs to one thread.
 using BringRows = std::function<void(std::span<const std::int64_t> rows)>;
 
+/// Rows of equal length one after the other: row i at first + i * stride.
+struct RowPlaces {
+  const std::byte* first;
+  std::size_t stride;
+
+  const std::byte* of(std::int64_t row) const {
+    return first + static_cast<std::size_t>(row) * stride;
+  }
+};
+
 struct DatasetFileOptions {
   /// Decoded rows kept a column, unless `share_cache` gives it other memory.
   std::size_t cache_bytes = std::size_t{256} << 20;
@@ -88,6 +99,8 @@ class DatasetFile {
   /// valid during the call, native and aligned for its type. It may be trusted once `visit_rows`
   /// has returned: a file that is cut short meanwhile gives zeros, then a DataError.
   void visit_rows(const std::string& column, std::span<const std::int64_t> rows, const UseRow& use);
+  /// Where a contiguous column lies; trust its rows as `visit_rows` says of mapped ones.
+  std::optional<RowPlaces> places_of(const std::string& column);
   /// Brings rows into memory that `visit_rows` will soon be asked for: decodes them into this
   /// object's cache, or asks for their pages. For one other thread, while this object lives and
   /// after `share_cache`. Throws DataError. Empty where HDF5 reads the rows, and where a

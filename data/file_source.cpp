@@ -27,14 +27,16 @@ std::vector<std::int64_t> sample_shape(const ColumnInfo& column) {
 /// waits for.
 LOCKSTEP_VECTOR_CLONES
 bool copy_finite(const float* row, std::size_t elements, float* out) {
-  constexpr std::uint32_t kExponent = 0x7f800000;
-  std::uint32_t found = 0;
+  constexpr std::int32_t kMagnitude = 0x7fffffff;
+  constexpr std::int32_t kInfinity = 0x7f800000;
+  std::int32_t largest = 0;
   for (std::size_t i = 0; i < elements; ++i) {
     const float value = row[i];
-    found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1u : 0u;
+    // Magnitudes are ordered as their bits are, infinity and NaN above all numbers.
+    largest = std::max(largest, std::bit_cast<std::int32_t>(value) & kMagnitude);
     out[i] = value;
   }
-  return found == 0;
+  return largest < kInfinity;
 }
 
 void to_labels(DType dtype, std::span<const std::byte> raw, std::span<std::int64_t> labels) {
@@ -237,19 +239,32 @@ void FileSource::check_labels(std::span<const std::int64_t> values, const RowOf&
 
 void FileSource::read(const Picked& picked, Batch& batch, ReadFor use) {
   switch (info_.kind) {
-    case TaskKind::kClassification:
-      read_inputs(picked, batch, use);
-      read_classes(picked, batch.classes);
-      break;
+    case TaskKind::kClassification: read_labelled(picked, batch, use); break;
     case TaskKind::kRegression:
-      read_inputs(picked, batch, use);
+      read_inputs(picked, batch, use, {});
       options_.one_hot == OneHot::kOn ? read_one_hot(picked, batch) : read_values(picked, batch);
       break;
     case TaskKind::kTokens: read_tokens(picked, batch, use); break;
   }
 }
 
-void FileSource::read_inputs(const Picked& picked, Batch& batch, ReadFor use) {
+void FileSource::read_labelled(const Picked& picked, Batch& batch, ReadFor use) {
+  raw_.resize(picked.samples.size() * targets_->row_bytes());
+  // What a mapped file lost is noticed once the inputs are read: labels go with mapped ones only.
+  const bool mapped = file_.access_of(inputs_->name) == RowAccess::kMapped &&
+                      file_.access_of(targets_->name) == RowAccess::kMapped;
+  const auto labels_at = mapped ? file_.places_of(targets_->name) : std::nullopt;
+  if (labels_at) {
+    read_inputs(picked, batch, use, LabelsBeside(*labels_at, picked.samples, raw_));
+  } else {
+    read_inputs(picked, batch, use, {});
+    file_.read_rows(targets_->name, picked.samples, raw_);
+  }
+  take_classes(picked, batch.classes);
+}
+
+void FileSource::read_inputs(const Picked& picked, Batch& batch, ReadFor use,
+                             const LabelsBeside& labels) {
   const auto elements = static_cast<std::size_t>(inputs_->row_elements());
   const auto row_bytes = inputs_->row_bytes();
   const bool training = use == ReadFor::kTraining;
@@ -259,6 +274,7 @@ void FileSource::read_inputs(const Picked& picked, Batch& batch, ReadFor use) {
   const bool as_stored = !moves && scaling_.is_identity() && inputs_->dtype == DType::kF32;
   bool finite = true;
   file_.visit_rows(inputs_->name, picked.samples, [&](std::size_t i, const std::byte* row) {
+    labels.take(i);
     const auto place = picked.places[i];
     const auto out = std::span(batch.inputs).subspan(place * elements, elements);
     if (as_stored) {
@@ -302,10 +318,9 @@ void FileSource::refuse_not_finite(const ColumnInfo& column, std::span<const std
                         "(the file is being changed); leave data files alone while they are used");
 }
 
-void FileSource::read_classes(const Picked& picked, std::span<std::int64_t> classes) {
+/// Checks the labels in `raw_`.
+void FileSource::take_classes(const Picked& picked, std::span<std::int64_t> classes) {
   labels_.resize(picked.samples.size());
-  raw_.resize(picked.samples.size() * targets_->row_bytes());
-  file_.read_rows(targets_->name, picked.samples, raw_);
   to_labels(targets_->dtype, raw_, labels_);
   check_labels(labels_, [&](std::size_t i) { return picked.samples[i]; });
   for (std::size_t i = 0; i < labels_.size(); ++i) classes[picked.places[i]] = labels_[i];
@@ -313,7 +328,9 @@ void FileSource::read_classes(const Picked& picked, std::span<std::int64_t> clas
 
 void FileSource::read_one_hot(const Picked& picked, Batch& batch) {
   std::vector<std::int64_t> classes(static_cast<std::size_t>(batch.samples));
-  read_classes(picked, classes);
+  raw_.resize(picked.samples.size() * targets_->row_bytes());
+  file_.read_rows(targets_->name, picked.samples, raw_);
+  take_classes(picked, classes);
   const auto width = static_cast<std::size_t>(info_.classes);
   for (const auto place : picked.places) {
     const auto row = std::span(batch.values).subspan(place * width, width);

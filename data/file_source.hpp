@@ -13,6 +13,7 @@
 #include "data/batch.hpp"
 #include "data/dataset_file.hpp"
 #include "data/input_scaling.hpp"
+#include "data/labels_beside.hpp"
 #include "data/read_ahead.hpp"
 #include "data/source.hpp"
 
@@ -65,8 +66,9 @@ class FileSource {
   template <class RowOf>
   void check_labels(std::span<const std::int64_t> labels, const RowOf& row_of) const;
   [[noreturn]] void refuse_not_finite(const ColumnInfo& column, std::span<const std::int64_t> rows);
-  void read_inputs(const Picked& picked, Batch& batch, ReadFor use);
-  void read_classes(const Picked& picked, std::span<std::int64_t> classes);
+  void read_labelled(const Picked& picked, Batch& batch, ReadFor use);
+  void read_inputs(const Picked& picked, Batch& batch, ReadFor use, const LabelsBeside& labels);
+  void take_classes(const Picked& picked, std::span<std::int64_t> classes);
   void read_one_hot(const Picked& picked, Batch& batch);
   void read_values(const Picked& picked, Batch& batch);
   void read_tokens(const Picked& picked, Batch& batch, ReadFor use);

@@ -38,7 +38,8 @@ void scale_row(std::span<const T> in, std::span<float> out, float gain, float of
 
 /// Bytes, which most images are.
 LOCKSTEP_VECTOR_CLONES
-void scale_bytes(const std::uint8_t* in, std::size_t count, float* out, float gain, float offset) {
+void scale_bytes(const std::uint8_t* __restrict in, std::size_t count, float* __restrict out,
+                 float gain, float offset) {
   for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(in[i]) * gain + offset;
 }
 

@@ -118,10 +118,7 @@ std::string RowReader::described() const {
 }
 
 const std::byte* RowReader::mapped_row(std::int64_t row) const {
-  if (!decoder_) {
-    return mapped_.bytes().data() + stored_.offset +
-           static_cast<std::size_t>(row) * stored_row_bytes_;
-  }
+  if (const auto rows_at = places()) return rows_at->of(row);
   const auto* band = decoder_->plain_band(row / band_rows_);
   if (band == nullptr) return decoder_->fill_row().data();
   return band + static_cast<std::size_t>(row % band_rows_) * stored_row_bytes_;
@@ -226,18 +223,38 @@ const std::byte* RowReader::private_band(std::int64_t band) {
 }
 
 void RowReader::visit(std::span<const std::int64_t> rows, const UseRow& use) {
-  for (const auto row : rows) require_row(row);
-  const bool in_place = access_ == RowAccess::kMapped || access_ == RowAccess::kConverted;
-  in_place ? visit_mapped(rows, use) : visit_bands(rows, use);
+  for (const auto row : rows) {
+    if (row < 0 || row >= info_.rows()) require_row(row);
+  }
+  const auto lying = [&](std::int64_t row) { return mapped_row(row); };
+  const auto converted = [&](const std::byte* stored_row) { return usable(stored_row); };
+  const auto as_it_is = [](const std::byte* stored_row) { return stored_row; };
+  if (const auto rows_at = places()) {
+    const auto in_turn = [first = *rows_at](std::int64_t row) { return first.of(row); };
+    // Of a whole column in native form every row is aligned when the first one is.
+    access_ == RowAccess::kMapped ? visit_mapped(rows, in_turn, as_it_is, use)
+                                  : visit_mapped(rows, in_turn, converted, use);
+  } else if (access_ == RowAccess::kMapped) {
+    visit_mapped(rows, lying, converted, use);
+  } else {
+    visit_bands(rows, use);
+  }
 }
 
-void RowReader::visit_mapped(std::span<const std::int64_t> rows, const UseRow& use) {
+template <class PlaceOf, class Form>
+void RowReader::visit_mapped(std::span<const std::int64_t> rows, const PlaceOf& place_of,
+                             const Form& form, const UseRow& use) {
   const auto ahead = rows_ahead(stored_row_bytes_);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i + ahead < rows.size()) prefetch(mapped_row(rows[i + ahead]), stored_row_bytes_);
-    use(i, usable(mapped_row(rows[i])));
+    if (i + ahead < rows.size()) prefetch(place_of(rows[i + ahead]), stored_row_bytes_);
+    use(i, form(place_of(rows[i])));
   }
   mapped_.require_whole();
+}
+
+std::optional<RowPlaces> RowReader::places() const {
+  if (stored_.storage != Storage::kContiguous) return std::nullopt;
+  return RowPlaces{mapped_.bytes().data() + stored_.offset, stored_row_bytes_};
 }
 
 void RowReader::visit_bands(std::span<const std::int64_t> rows, const UseRow& use) {

@@ -46,6 +46,8 @@ class RowReader {
   /// DatasetFile::visit_rows.
   void visit(std::span<const std::int64_t> rows, const UseRow& use);
 
+  /// DatasetFile::places_of.
+  std::optional<RowPlaces> places() const;
   /// Brings rows into memory for this reader, on another thread; as DatasetFile::ahead.
   BringRows ahead();
 
@@ -68,7 +70,9 @@ class RowReader {
   void place_storage(const Files& files, const DatasetFileOptions& options);
   const std::byte* mapped_row(std::int64_t row) const;
   const std::byte* usable(const std::byte* stored_row);
-  void visit_mapped(std::span<const std::int64_t> rows, const UseRow& use);
+  template <class PlaceOf, class Form>
+  void visit_mapped(std::span<const std::int64_t> rows, const PlaceOf& place_of, const Form& form,
+                    const UseRow& use);
   void visit_bands(std::span<const std::int64_t> rows, const UseRow& use);
   bool use_band(std::span<const Wanted> wanted, const UseRow& use, bool may_wait);
   std::size_t offset_in_band(std::int64_t row) const;
