@@ -107,18 +107,26 @@ class EpochTimes {
 class Checksum {
  public:
   void operator()(const data::Batch& batch) {
-    const auto elements = batch.inputs.size() / batch.classes.size();
-    for (std::size_t i = 0; i < batch.classes.size(); ++i) {
-      auto row = static_cast<std::uint64_t>(batch.classes[i]);
-      for (std::size_t k = 0; k < elements; ++k) {
-        row += std::bit_cast<std::uint32_t>(batch.inputs[i * elements + k]);
-      }
+    const auto samples = static_cast<std::size_t>(batch.samples);
+    for (std::size_t i = 0; i < samples; ++i) {
+      auto row = bits_of(batch.inputs, i, samples) + bits_of(batch.values, i, samples);
+      if (!batch.classes.empty()) row += static_cast<std::uint64_t>(batch.classes[i]);
       sum_ += ++position_ * row;
     }
   }
   std::uint64_t sum() const { return sum_; }
 
  private:
+  /// The sum of the bits of the `i`th of `samples` rows.
+  static std::uint64_t bits_of(std::span<const float> rows, std::size_t i, std::size_t samples) {
+    const auto elements = rows.size() / samples;
+    std::uint64_t sum = 0;
+    for (const auto value : rows.subspan(i * elements, elements)) {
+      sum += std::bit_cast<std::uint32_t>(value);
+    }
+    return sum;
+  }
+
   std::uint64_t sum_ = 0;
   std::uint64_t position_ = 0;
 };
@@ -225,11 +233,13 @@ Json run_gather(const Reading& reading, RawRows rows) {
   RawGather gather(rows);
   const auto count = static_cast<std::size_t>(reading.batch);
   data::Batch batch;
+  batch.samples = reading.batch;
   batch.inputs.resize(count * rows.elements);
   batch.classes.resize(count);
   // The order is known before the clock starts.
-  const auto order = samples_of(plan_of(reading, samples, 0, reading.verify_epoch + 1));
-  const auto epoch = order.size() / static_cast<std::size_t>(reading.verify_epoch + 1);
+  const auto epochs = std::max(reading.epochs, reading.verify_epoch + 1);
+  const auto order = samples_of(plan_of(reading, samples, 0, epochs));
+  const auto epoch = order.size() / static_cast<std::size_t>(epochs);
   tune(gather, std::span(order).first(std::max(count, epoch / 4)), count, batch);
   return measured(reading, samples, [&](const data::LoaderPlan& plan, const UseBatch& use) {
     for (batch.step = plan.first_step; batch.step < plan.last_step; ++batch.step) {
