@@ -93,7 +93,15 @@ TaskKind FileSource::decide_kind() const {
   file_.column(options_.inputs);
   const auto& column = file_.column(options_.targets);
   if (options_.kind) return *options_.kind;
-  return is_float(column.dtype) ? TaskKind::kRegression : TaskKind::kClassification;
+  if (!is_float(column.dtype)) return TaskKind::kClassification;
+  if (options_.classes > 0) {
+    throw base::ConfigError(described(column) + " holds " + column.type_name +
+                            " elements and model.classes is " + std::to_string(options_.classes) +
+                            " (classes are integers, floats are values for a regression); store "
+                            "class numbers from 0 as integers, or leave model.classes out to learn "
+                            "the values");
+  }
+  return TaskKind::kRegression;
 }
 
 void FileSource::need_rows(const ColumnInfo& column) const {

@@ -367,6 +367,15 @@ TEST_F(SampleSourceTest, RefusesFloatsAsClasses) {
   EXPECT_THAT(refusal(), HasSubstr("holds f32 elements (classes are integers)"));
 }
 
+TEST_F(SampleSourceTest, RefusesToMakeARegressionOfFloatsWhereClassesAreGiven) {
+  write_labels<float>(DType::kF32, {0, 1}, {2});
+  options_.classes = 2;
+
+  EXPECT_THAT(tests::message_of<base::ConfigError>([&] { SampleSource source(options_); }),
+              AllOf(HasSubstr("dataset 'y' of"), HasSubstr("holds f32 elements"),
+                    HasSubstr("model.classes is 2"), HasSubstr("store class numbers from 0")));
+}
+
 TEST_F(SampleSourceTest, RefusesFilesWithoutRows) {
   tests::OddColumn inputs;
   inputs.shape = {0, 4};
