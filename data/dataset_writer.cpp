@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/file_system.hpp"
+#include "base/output_path.hpp"
 #include "base/text.hpp"
 #include "data/hdf5_library.hpp"
 #include "data/hdf5_types.hpp"
@@ -60,10 +61,7 @@ DatasetWriter::DatasetWriter(const std::string& path) : state_(std::make_unique<
   auto& state = *state_;
   state.path = path;
   state.temporary = temporary_name(path);
-  if (base::FileSystem::posix().is_directory(path)) {
-    throw base::ConfigError("output " + base::quote(path) +
-                            " is a directory (a file is written); give a file name in it");
-  }
+  base::require_output_path(path);
   const auto what = "output " + base::quote(path) + " cannot be made";
   const Hdf5Lock lock;
   const Hdf5Handle access(write_checked(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate", what), H5Pclose);

@@ -24,7 +24,8 @@ enum class ByteOrder { kNative, kBigEndian };
 
 class DatasetWriter {
  public:
-  /// Throws IoError when no file can be made beside `path`.
+  /// Throws ConfigError when no file can be made at `path` (base::require_output_path), IoError
+  /// when none can be made beside it.
   explicit DatasetWriter(const std::string& path);
   /// Without `commit` the temporary file is removed and an older file at `path` stays.
   ~DatasetWriter();

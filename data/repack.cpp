@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "base/output_path.hpp"
 #include "base/text.hpp"
 #include "data/dataset_file.hpp"
 #include "data/file_descriptor.hpp"
@@ -158,6 +159,7 @@ class Repacking {
 }  // namespace
 
 RepackResult repack(const std::string& path, const RepackOptions& options) {
+  base::require_output_path(options.output);
   std::error_code none;
   if (std::filesystem::equivalent(path, options.output, none)) {
     throw base::ConfigError("output " + base::quote(options.output) +

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
 #include "base/text.hpp"
 #include "data/dataset_file.hpp"
 #include "data/dataset_writer.hpp"
@@ -63,6 +64,10 @@ void check_parts(const std::vector<SplitPart>& parts) {
                             " (every row goes to one of at most 64 parts, so they sum to 1); "
                             "change one of them");
   }
+}
+
+std::string part_path(const SplitOptions& options, const std::string& name) {
+  return options.output_prefix + "-" + name + ".h5";
 }
 
 /// One part's rows of one column on their way to its file.
@@ -209,9 +214,8 @@ class Splitting {
     const auto source = fingerprint(path_);
     for (std::size_t part = 0; part < counts_.size(); ++part) {
       const auto& name = options_.parts[part].name;
-      result_.parts.push_back({.name = name,
-                               .path = options_.output_prefix + "-" + name + ".h5",
-                               .rows = counts_[part]});
+      result_.parts.push_back(
+          {.name = name, .path = part_path(options_, name), .rows = counts_[part]});
       std::error_code none;
       if (std::filesystem::equivalent(path_, result_.parts.back().path, none)) {
         throw base::ConfigError("output " + base::quote(result_.parts.back().path) +
@@ -318,6 +322,9 @@ std::vector<std::int64_t> split_counts(std::int64_t count, const std::vector<Spl
 
 SplitResult split(const std::string& path, const SplitOptions& options) {
   check_parts(options.parts);
+  for (const auto& part : options.parts) {
+    base::require_output_path(part_path(options, part.name));
+  }
   return Splitting(path, options)();
 }
 

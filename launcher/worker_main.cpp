@@ -16,6 +16,7 @@
 #include "base/environment.hpp"
 #include "base/fault.hpp"
 #include "base/log.hpp"
+#include "base/output_path.hpp"
 #include "base/text.hpp"
 #include "checkpoints/json_lines.hpp"
 #include "comm/agreement.hpp"
@@ -277,8 +278,18 @@ trainer::RocAuc roc_auc_of(const std::string& word) {
   return word == "off" ? trainer::RocAuc::kOff : trainer::RocAuc::kAuto;
 }
 
+/// Only the first rank writes: other nodes need not see the folder.
+void require_output(const Worker& worker, WorkerSession& session) {
+  if (worker.arguments.output.empty()) return;
+  comm::on_first_rank(session.world(), "place of the output", [&] {
+    base::require_output_path(worker.arguments.output);
+    return std::string();
+  });
+}
+
 ExitCode evaluate(Worker& worker, WorkerSession& session) {
   const auto& arguments = worker.arguments;
+  require_output(worker, session);
   const auto top_k = parse_top_k(arguments.top_k);
   std::vector<Gate> gates;
   for (const auto& text : arguments.least) {
@@ -329,6 +340,7 @@ std::string prediction_identity(const Worker& worker, const LoadedModel& model,
 
 ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
   const auto& arguments = worker.arguments;
+  require_output(worker, session);
   auto model = load_model(worker, session);
   worker.position().enter(base::Phase::kPrediction);
   auto& source = model.made.test != nullptr ? *model.made.test : *model.made.train;

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
 #include "base/stop_signal.hpp"
 #include "base/text.hpp"
 #include "data/import/csv.hpp"
@@ -56,6 +57,7 @@ class DataImport : public Command {
   }
 
   int run(const Session& session) final {
+    base::require_output_path(output_.path);
     const base::StopSignal stop;
     TaskLine line(session.messages);
     output_.progress = [&](const data::ImportProgress& progress) {
@@ -286,7 +288,8 @@ class DataImportParquet final : public DataImport {
 class DataImportText final : public DataImport {
   void declare_inputs(CLI::App& app) override {
     app.add_option("FILE", files_, "text files, one after the other")->required();
-    app.add_option("--separator", separator_, "bytes between two files; \\n, \\t and \\0 are known")
+    app.add_option("--separator", separator_,
+                   "bytes between two files; \\n, \\t and \\0 are known")
         ->type_name("TEXT");
     app.add_flag("--bytes", bytes_, "take bytes as they are; else they must be UTF-8");
   }

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/output_path.hpp"
 #include "launcher/commands/use_model.hpp"
 #include "launcher/evaluation_text.hpp"
 
@@ -30,6 +31,7 @@ class Evaluate final : public Command {
   }
 
   int run(const Session& session) override {
+    if (!output_.empty()) base::require_output_path(output_);
     std::vector<std::string> options;
     if (roc_auc_ != "auto") options = {"--roc-auc", roc_auc_};
     if (!top_k_.empty()) {

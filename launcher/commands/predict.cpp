@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/output_path.hpp"
 #include "launcher/commands/use_model.hpp"
 
 namespace lockstep::launcher {
@@ -20,6 +21,7 @@ class Predict final : public Command {
   }
 
   int run(const Session& session) override {
+    base::require_output_path(output_);
     std::vector<std::string> options{"--output", output_};
     if (probabilities_) options.emplace_back("--probabilities");
     if (classes_) options.emplace_back("--classes");

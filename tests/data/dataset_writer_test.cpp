@@ -111,9 +111,9 @@ TEST(DatasetWriter, WritesTheSameBytesForTheSameCalls) {
 }
 
 TEST(DatasetWriter, SaysWhereItCannotWrite) {
-  EXPECT_THAT(message_of<base::IoError>([] { DatasetWriter("/no/such/place/f.h5"); }),
+  EXPECT_THAT(message_of<base::ConfigError>([] { DatasetWriter("/no/such/place/f.h5"); }),
               AllOf(HasSubstr("output '/no/such/place/f.h5' cannot be made"),
-                    HasSubstr("No such file or directory")));
+                    HasSubstr("there is no folder '/no/such/place'")));
   const TemporaryDirectory directory;
   EXPECT_THAT(message_of<base::ConfigError>([&] { DatasetWriter{directory.path()}; }),
               HasSubstr("is a directory"));

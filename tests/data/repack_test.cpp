@@ -106,6 +106,13 @@ TEST_F(Repack, BringsTheRowsOfAllColumnsIntoTheSameOrder) {
   }
 }
 
+TEST_F(Repack, NamesAFolderThatDoesNotExistBeforeItReads) {
+  options_.output = directory_.file("missing/g.h5");
+
+  EXPECT_THAT(tests::message_of<base::ConfigError>([&] { repack("no such input", options_); }),
+              HasSubstr("there is no folder"));
+}
+
 TEST_F(Repack, LeavesNoOutputWhenTheInputIsDamaged) {
   auto bytes = tests::read_file(input_);
   for (std::size_t i = bytes.size() / 2; i < bytes.size() / 2 + 300; ++i) bytes[i] = std::byte{7};

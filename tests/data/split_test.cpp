@@ -216,5 +216,13 @@ TEST(SplitParts, AreRefusedWhenTheyMakeNoSense) {
   EXPECT_THAT(message_of<base::ConfigError>([] { parse_split_parts(""); }), HasSubstr("sum to 0"));
 }
 
+TEST_F(Split, NamesAFolderThatDoesNotExistBeforeItReads) {
+  EXPECT_THAT(message_of<base::ConfigError>([&] {
+                split("no such input", {.parts = {{"a", 0.5}, {"b", 0.5}},
+                                        .output_prefix = directory_.file("missing/s")});
+              }),
+              HasSubstr("there is no folder"));
+}
+
 }  // namespace
 }  // namespace lockstep::data

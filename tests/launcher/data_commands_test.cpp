@@ -57,6 +57,26 @@ TEST_F(DataCommands, StatsKeepsResultsInTheUsersCacheAlone) {
   EXPECT_EQ(json::parse(first.output)["columns"], json::parse(plain.output)["columns"]);
 }
 
+TEST_F(DataCommands, NameAFolderThatDoesNotExistBeforeTheWork) {
+  lockstep_.write("in.csv", "a,y\n1,0\n");
+  const std::vector<std::vector<std::string>> commands{
+      {"import", "csv", "in.csv", "--output", "no/f.h5"},
+      {"import", "csv", "missing.csv", "--output", "no/f.h5"},
+      {"repack", "s.h5", "--output", "no/f.h5"},
+      {"split", "s.h5", "--parts", "a=0.5,b=0.5", "--output-prefix", "no/f"},
+      {"synth", "classification", "--rows", "9", "--features", "2", "--output", "no/f.h5"}};
+  for (auto words : commands) {
+    words.insert(words.begin(), "data");
+
+    const auto answer = lockstep_.run(words);
+
+    EXPECT_EQ(answer.exit_code, 2) << words[1];
+    EXPECT_THAT(answer.errors,
+                AllOf(HasSubstr("there is no folder 'no'"), HasSubstr("make the folder")))
+        << words[1];
+  }
+}
+
 TEST_F(DataCommands, StatsNamesTheNearestColumn) {
   const auto answer = lockstep_.run({"data", "stats", "s.h5", "--columns", "x,yy"});
 
