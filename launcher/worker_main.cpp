@@ -403,18 +403,28 @@ ExitCode describe_config(const Worker& worker) {
   auto& world = session.world();
   world.fail(message, code);
   const auto first = world.failure().value_or(comm::Failure{world.rank(), message, code});
+  const bool first_here = first.rank == world.rank();
+  // A run's record settles who tells. Without one, what all ranks find wrong at the same moment,
+  // such as a missing file, the lowest one tells, and ends the others.
+  const bool recorded = worker.writes_run() && !worker.run_path.empty();
+  constexpr std::chrono::milliseconds kHeadStart{300};
+  constexpr int kMostHeadStarts = 5;
   // The rank that failed first tells; the others leave it a moment to do so.
-  constexpr std::chrono::seconds kPatience{3};
-  if (first.rank != world.rank()) std::this_thread::sleep_for(kPatience);
+  constexpr std::chrono::milliseconds kPatience{3000};
+  if (!first_here) {
+    std::this_thread::sleep_for(kPatience);
+  } else if (!recorded) {
+    std::this_thread::sleep_for(std::min(world.rank(), kMostHeadStarts) * kHeadStart);
+  }
   const FailureNote note{.rank = first.rank,
                          .host = base::host_name(),
                          .phase = worker.position().phase(),
                          .step = worker.position().step(),
                          .message = first.reason,
                          .code = first.code};
-  const bool told = worker.writes_run() && !worker.run_path.empty()
+  const bool told = recorded
                         ? note_first_failure(files(), worker.run_path, worker.events_start, note)
-                        : first.rank == world.rank();
+                        : first_here;
   const bool shown_by_supervisor =
       worker.supervised() && worker.writes_run() && first.code != ExitCode::kUsage;
   if (told && !shown_by_supervisor) {

@@ -128,7 +128,19 @@ with Lab() as lab:
         done = lab.lockstep("evaluate", "classes", *options, "--output", "no.json", code=2)
         check_contains(done.stderr, *words)
         check(not (lab.path / "no.json").exists(), f"{options} left a report")
-    lab.lockstep("evaluate", "classes", "--output", "missing/report.json", code=4)
+
+    # What all ranks find wrong is told once, and an output's folder is looked for first of all.
+    for verb, end in (("evaluate", "json"), ("predict", "h5")):
+        for start in (lambda *words: lab.lockstep(*words, "--ranks", 3, code=2),
+                      lambda *words: lab.mpirun(3, *words, code=2)):
+            done = start(verb, "runs/classes", "--output", f"missing/a.{end}")
+            check(done.stderr.count("there is no folder 'missing'") == 1, done.stderr)
+            check(not (lab.path / "missing").exists(), "the folder was made")
+    done = lab.mpirun(3, "evaluate", "runs/classes", "~data.test", code=2)
+    check(done.stderr.count("names no data.test") == 1, done.stderr)
+    for verb, words in (("evaluate", []), ("predict", ["--output", "none.h5"])):
+        done = lab.mpirun(3, verb, "runs/classes", "data.test=gone.h5", *words, code=3)
+        check(done.stderr.count("gone.h5") == 1, done.stderr)
     lab.lockstep("predict", "numbers", "--classes", "--output", "no.h5", code=2)
     check(not (lab.path / "no.h5").exists(), "a refused prediction left a file")
     lab.lockstep("predict", "classes", "--classes", "--probabilities", "--output", "both.h5")
