@@ -24,7 +24,6 @@ constexpr std::uint64_t kLargeChunkBytes = std::uint64_t{1} << 20;
 constexpr std::uint64_t kSmallChunkBytes = 4096;
 /// What is read at once anyhow.
 constexpr std::uint64_t kSmallBytes = std::uint64_t{1} << 20;
-constexpr std::uint64_t kLargeDecodedBytes = std::uint64_t{1} << 30;
 constexpr std::size_t kMostLabelsShown = 20;
 
 /// Calls `use` with the elements of blocks of rows.
@@ -78,7 +77,8 @@ void find_extremes(DatasetFile& file, const ColumnInfo& column, FileSummary& sum
 }
 
 /// What a shuffled row costs, where that is more than the row.
-void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& summary) {
+void advise_on_layout(DatasetFile& file, const ColumnInfo& column, const InspectOptions& options,
+                      FileSummary& summary) {
   if (column.dtype == DType::kUnsupported || column.shape.empty() || column.row_bytes() == 0)
     return;
   const auto advise = [&](const std::string& problem, const std::string& advice) {
@@ -118,12 +118,14 @@ void advise_on_layout(DatasetFile& file, const ColumnInfo& column, FileSummary& 
         "run 'lockstep data repack' with --chunk-rows, or without compression");
   }
   const auto decoded = file.whole_cache_bytes(column.name);
+  if (decoded <= options.cache_bytes) return;
   if (rows_in_chunk > 1 && bytes > kLargeChunkBytes) {
-    advise(fmt::format("has chunks of {} rows, {} each (shuffled reading decodes a whole chunk for "
-                       "a row that is not cached)",
-                       rows_in_chunk, base::format_bytes(bytes)),
+    advise(fmt::format("has chunks of {} rows, {} each, and takes {} once it is decoded (shuffled "
+                       "reading decodes a whole chunk for a row that does not fit "
+                       "data.cache_bytes)",
+                       rows_in_chunk, base::format_bytes(bytes), base::format_bytes(decoded)),
            "run 'lockstep data repack', or set data.order to block");
-  } else if (decoded > kLargeDecodedBytes) {
+  } else {
     advise(fmt::format("takes {} once it is decoded (what does not fit data.cache_bytes is decoded "
                        "again in each epoch)",
                        base::format_bytes(decoded)),
@@ -207,7 +209,7 @@ FileSummary inspect(const std::string& path, const InspectOptions& options) {
     if (column.dtype == DType::kUnsupported || column.shape.empty()) continue;
     try {
       summary.access.back() = file.access_text(column.name);
-      advise_on_layout(file, column, summary);
+      advise_on_layout(file, column, options, summary);
     } catch (const base::DataError& error) {
       summary.advice.emplace_back(error.what());
     }

@@ -21,6 +21,9 @@ struct InspectOptions {
   std::string targets = "y";
   std::string tokens = "tokens";
   Scan scan = Scan::kValues;
+  /// What training keeps of decoded samples, as data.cache_bytes has it by default: layouts that
+  /// fit it are no reason for advice.
+  std::uint64_t cache_bytes = std::uint64_t{1} << 30;
 };
 
 struct FileSummary {
