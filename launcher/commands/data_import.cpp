@@ -289,7 +289,7 @@ class DataImportText final : public DataImport {
   void declare_inputs(CLI::App& app) override {
     app.add_option("FILE", files_, "text files, one after the other")->required();
     app.add_option("--separator", separator_,
-                   "bytes between two files; \\n, \\t and \\0 are known")
+                   "bytes between two files; \\n, \\t and \\0 are known (default: \\n)")
         ->type_name("TEXT");
     app.add_flag("--bytes", bytes_, "take bytes as they are; else they must be UTF-8");
   }

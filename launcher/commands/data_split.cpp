@@ -26,7 +26,7 @@ class DataSplit final : public Command {
     app.add_option("--stratify", options_.stratify,
                    "integer dataset of whose values each part gets its share")
         ->type_name("NAME");
-    app.add_option("--seed", options_.seed, "which rows go where is a function of it")
+    app.add_option("--seed", options_.seed, "which rows go where is a function of it (default: 1)")
         ->type_name("S");
     app.add_option("--tokens", options_.tokens, "dataset of the tokens")->type_name("NAME");
     app.add_option("--output-prefix", options_.output_prefix,

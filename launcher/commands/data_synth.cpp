@@ -53,7 +53,8 @@ class DataSynth final : public Command {
     app.add_option("--features", options_.features, "of one flat input")->type_name("F");
     app.add_option("--classes", options_.classes, "classes, or size of the vocabulary")
         ->type_name("C");
-    app.add_option("--seed", options_.seed, "the file is a function of it")->type_name("S");
+    app.add_option("--seed", options_.seed, "the file is a function of it (default: 1)")
+        ->type_name("S");
     app.add_option("--chunk-rows", options_.layout.chunk_rows, "rows of an HDF5 chunk, 0 = one run")
         ->type_name("N");
     app.add_option("--deflate", options_.layout.deflate, "compression level 1 to 9, 0 = none")

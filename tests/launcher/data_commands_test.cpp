@@ -57,6 +57,21 @@ TEST_F(DataCommands, StatsKeepsResultsInTheUsersCacheAlone) {
   EXPECT_EQ(json::parse(first.output)["columns"], json::parse(plain.output)["columns"]);
 }
 
+TEST_F(DataCommands, StatsAreTheSameBytesOnAnyThreadsAndRanks) {
+  const auto answer = lockstep_.run({"data", "stats", "s.h5", "--json", "--no-cache"});
+  for (const auto* threads : {"1", "2", "5"}) {
+    for (const auto* rank : {"0", "2"}) {
+      lockstep_.environment["OMPI_COMM_WORLD_SIZE"] = "3";
+      lockstep_.environment["OMPI_COMM_WORLD_RANK"] = rank;
+      const auto other =
+          lockstep_.run({"data", "stats", "s.h5", "--json", "--no-cache", "--threads", threads});
+
+      EXPECT_EQ(other.exit_code, 0) << other.errors;
+      EXPECT_EQ(other.output, answer.output) << threads << " threads, rank " << rank;
+    }
+  }
+}
+
 TEST_F(DataCommands, NameAFolderThatDoesNotExistBeforeTheWork) {
   lockstep_.write("in.csv", "a,y\n1,0\n");
   const std::vector<std::vector<std::string>> commands{
@@ -75,6 +90,12 @@ TEST_F(DataCommands, NameAFolderThatDoesNotExistBeforeTheWork) {
                 AllOf(HasSubstr("there is no folder 'no'"), HasSubstr("make the folder")))
         << words[1];
   }
+}
+
+TEST_F(DataCommands, TellTheirDefaultsInTheHelp) {
+  EXPECT_THAT(lockstep_.run({"data", "import", "text", "--help"}).output,
+              HasSubstr("(default: \\n)"));
+  EXPECT_THAT(lockstep_.run({"data", "split", "--help"}).output, HasSubstr("(default: 1)"));
 }
 
 TEST_F(DataCommands, StatsNamesTheNearestColumn) {
