@@ -211,6 +211,8 @@ std::optional<RowPlaces> DatasetFile::places_of(const std::string& column) {
   return state_->reader(*this, column).places();
 }
 
+std::int64_t DatasetFile::hdf5_id() const { return state_->hdf5.id(); }
+
 BringRows DatasetFile::ahead(const std::string& column) {
   return state_->reader(*this, column).ahead();
 }

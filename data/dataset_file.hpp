@@ -128,6 +128,9 @@ class DatasetFile {
   void share_cache(const std::string& column, std::span<std::byte> memory,
                    std::int64_t window_rows);
 
+  /// HDF5's identifier of the open file. For this folder alone.
+  std::int64_t hdf5_id() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -12,6 +12,7 @@
 #include "base/file_system.hpp"
 #include "base/output_path.hpp"
 #include "base/text.hpp"
+#include "data/hdf5_attributes.hpp"
 #include "data/hdf5_library.hpp"
 #include "data/hdf5_types.hpp"
 
@@ -176,6 +177,27 @@ void DatasetWriter::set_attribute(const std::string& name, const std::string& te
                                            "H5Acreate2", what),
                              H5Aclose);
   write_checked(H5Awrite(attribute.id(), type.id(), text.c_str()), "H5Awrite", what);
+}
+
+std::vector<std::string> DatasetWriter::copy_attributes(const DatasetFile& source) {
+  std::vector<std::string> notes;
+  const Hdf5Lock lock;
+  const auto carry = [&](Hdf5Id from, Hdf5Id to, const std::string& what) {
+    for (const auto& name : detail::copy_attributes(from, to, what)) {
+      notes.push_back("attribute " + base::quote(name) + " of " + what +
+                      " was left out (it refers to objects of that file)");
+    }
+  };
+  const auto file = "data file " + base::quote(source.path());
+  carry(source.hdf5_id(), state_->file.id(), file);
+  for (const auto& [name, column] : state_->columns) {
+    const auto* info = source.find_column(name);
+    if (info == nullptr) continue;
+    const auto what = "dataset " + base::quote(name) + " of " + base::quote(source.path());
+    const auto dataset = detail::open_dataset(source.hdf5_id(), info->dataset, what);
+    carry(dataset.id(), column.dataset.id(), what);
+  }
+  return notes;
 }
 
 void DatasetWriter::commit(const Inspection& inspection) {

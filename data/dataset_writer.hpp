@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "data/dataset_file.hpp"
 #include "data/dtype.hpp"
 
 namespace lockstep::data {
@@ -40,6 +41,10 @@ class DatasetWriter {
                   std::span<const std::byte> bytes, ByteOrder order = ByteOrder::kNative);
   /// A text attribute of the whole file.
   void set_attribute(const std::string& name, const std::string& text);
+  /// Copies the attributes of the other file, and those of its datasets to the columns of the same
+  /// name that have been added; an attribute that is here already stays. What cannot be carried
+  /// (references to objects of the other file) is returned, each a sentence. Throws DataError.
+  std::vector<std::string> copy_attributes(const DatasetFile& source);
   /// Looks at the complete file, still under a name of its own, before it gets its real one. What
   /// it throws ends the commit: no file appears then.
   using Inspection = std::function<void(const std::string& path)>;

@@ -48,6 +48,7 @@ class Repacking {
     }
     choose_order();
     for (const auto& column : columns_) copy(column);
+    for (auto& note : writer_.copy_attributes(input_)) result_.notes.push_back(std::move(note));
     writer_.commit([&](const std::string& written) {
       if (options_.check == RepackOptions::Check::kReadBack) read_back(written);
     });

@@ -37,7 +37,8 @@ struct RepackResult {
   std::vector<std::string> notes;  ///< what was left out, and why
 };
 
-/// Elements are native little endian afterwards; attributes of the file are not carried. Throws
+/// Elements are native little endian afterwards; attributes of the file and of what is carried
+/// are carried too. Throws
 /// DataError when the input is damaged or its columns have different lengths and are to be
 /// shuffled, ConfigError for impossible options, IoError when the output cannot be written or does
 /// not read back as it was written. No output is left then.

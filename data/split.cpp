@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -230,6 +231,13 @@ class Splitting {
       writer.set_attribute("split_stratify", options_.stratify);
     }
     for (const auto& column : columns_) write_column(column, writers);
+    for (const auto& writer : writers) {
+      auto notes = writer->copy_attributes(file_);
+      // All parts leave out the same.
+      if (writer == writers.front()) {
+        std::move(notes.begin(), notes.end(), std::back_inserter(result_.notes));
+      }
+    }
     commit(writers);
   }
 

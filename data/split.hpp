@@ -51,9 +51,9 @@ std::vector<std::int64_t> split_counts(std::int64_t count, const std::vector<Spl
 /// tokens and no other numbers, each part is one run of it, in the order of the parts.
 ///
 /// Each part has the attributes `split_of` (the fingerprint of `path`), `split_part`, `split_seed`,
-/// `split_fractions` and `split_stratify`. Throws DataError when the file is damaged or its
-/// datasets have different lengths, ConfigError when a part would be empty. Either all parts
-/// appear or, when something fails, none.
+/// `split_fractions` and `split_stratify`, and those of the file and its datasets. Throws DataError
+/// when the file is damaged or its datasets have different lengths, ConfigError when a part would
+/// be empty. Either all parts appear or, when something fails, none.
 SplitResult split(const std::string& path, const SplitOptions& options);
 
 }  // namespace lockstep::data

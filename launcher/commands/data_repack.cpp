@@ -31,8 +31,8 @@ class DataRepack final : public Command {
         ->type_name("SEED");
     app.add_flag("--no-check", no_check_, "do not read the new file back to compare it");
     app.footer(
-        "Every dataset of numbers is carried, in native little endian; others, and attributes, "
-        "are left out.");
+        "Every dataset of numbers is carried, in native little endian, with its attributes and "
+        "those of the file; other datasets are left out.");
   }
 
   int run(const Session& session) override {

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "data/dataset_file.hpp"
 #include "data/permutation.hpp"
+#include "odd_attributes.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -16,6 +17,7 @@
 namespace lockstep::data {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -104,6 +106,24 @@ TEST_F(Repack, BringsTheRowsOfAllColumnsIntoTheSameOrder) {
     ASSERT_EQ(inputs[static_cast<std::size_t>(6 * row)],
               inputs_[static_cast<std::size_t>(6 * order.at(row))]);
   }
+}
+
+TEST_F(Repack, KeepsAttributesOfTheFileAndOfItsDatasets) {
+  tests::add_odd_attributes(input_, "/");
+  tests::add_odd_attributes(input_, "group/y");
+
+  const auto result = repack(input_, options_);
+
+  const auto carried =
+      ElementsAre("empty: nothing", "numbers: big-endian 1 2 3", "words: some longer words");
+  EXPECT_THAT(tests::attributes_of(options_.output, "/"), carried);
+  EXPECT_THAT(tests::attributes_of(options_.output, "group/y"), carried);
+  EXPECT_THAT(tests::attributes_of(options_.output, "x"), IsEmpty());
+  EXPECT_THAT(result.notes,
+              ElementsAre(HasSubstr("'names' was left out"),
+                          AllOf(HasSubstr("attribute 'points' of data file"),
+                                HasSubstr("was left out (it refers to objects of that file)")),
+                          HasSubstr("attribute 'points' of dataset 'group/y' of")));
 }
 
 TEST_F(Repack, NamesAFolderThatDoesNotExistBeforeItReads) {

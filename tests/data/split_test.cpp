@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "data/dataset_file.hpp"
+#include "odd_attributes.hpp"
 #include "odd_files.hpp"
 #include "raises.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -19,6 +20,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 using tests::add_column;
 using tests::message_of;
@@ -214,6 +216,25 @@ TEST(SplitParts, AreRefusedWhenTheyMakeNoSense) {
   EXPECT_THAT(message_of<base::ConfigError>([] { parse_split_parts("a=-0.5,b=1.5"); }),
               HasSubstr("has the fraction -0.5"));
   EXPECT_THAT(message_of<base::ConfigError>([] { parse_split_parts(""); }), HasSubstr("sum to 0"));
+}
+
+TEST_F(Split, KeepsAttributesAndAddsItsOwn) {
+  write(Numbers(10, 0));
+  tests::add_odd_attributes(path_, "/");
+  tests::add_odd_attributes(path_, "x");
+  const auto first = run({{"a", 0.5}, {"b", 0.5}});
+
+  // A part that is split again says what it is now.
+  const auto result = split(first.parts[0].path, {.parts = {{"c", 0.4}, {"d", 0.6}},
+                                                  .output_prefix = directory_.file("s")});
+
+  EXPECT_THAT(first.notes, SizeIs(2));
+  EXPECT_THAT(tests::attributes_of(result.parts[1].path, "/"),
+              IsSupersetOf({"numbers: big-endian 1 2 3", "words: some longer words",
+                            "split_part: d", "split_fractions: c=0.4,d=0.6"}));
+  EXPECT_THAT(
+      tests::attributes_of(result.parts[1].path, "x"),
+      ElementsAre("empty: nothing", "numbers: big-endian 1 2 3", "words: some longer words"));
 }
 
 TEST_F(Split, NamesAFolderThatDoesNotExistBeforeItReads) {
