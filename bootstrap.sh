@@ -25,6 +25,7 @@ readonly PACKAGES=(
   libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
   hdf5-plugin-lzf liblzf1 hdf5-filter-plugin hdf5-filter-plugin-blosc-serial
+  munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
 )
 readonly MPI_PACKAGES=(openmpi-bin libopenmpi-dev)
 

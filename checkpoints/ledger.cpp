@@ -49,6 +49,7 @@ std::string line_of(const LedgerEntry& entry, const std::string& previous) {
       .add("lr_bits", bits_of(entry.lr))
       .add("world_size", std::int64_t{entry.world_size});
   if (!entry.state_digest.empty()) line.add("state_digest", entry.state_digest);
+  if (!entry.skipped.empty()) line.add("skipped", entry.skipped);
   return line.add("prev", previous).finish();
 }
 
@@ -67,7 +68,8 @@ LedgerEntry entry_of(const nlohmann::json& json) {
           .gradient_norm = from_bits(json.at("gradient_norm_bits").get<std::string>()),
           .lr = from_bits(json.at("lr_bits").get<std::string>()),
           .world_size = json.at("world_size").get<int>(),
-          .state_digest = json.value("state_digest", "")};
+          .state_digest = json.value("state_digest", ""),
+          .skipped = json.value("skipped", "")};
 }
 
 /// The digest of a step that was taken down after its line.

@@ -22,6 +22,7 @@ struct LedgerEntry {
   double lr = 0;
   int world_size = 1;
   std::string state_digest{};  ///< empty where none was taken
+  std::string skipped{};       ///< why its update was dropped; empty = it was made
   bool operator==(const LedgerEntry&) const = default;
 };
 

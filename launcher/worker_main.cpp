@@ -27,6 +27,7 @@
 #include "launcher/evaluation_text.hpp"
 #include "launcher/kept_memory.hpp"
 #include "launcher/prepare_run.hpp"
+#include "launcher/replay_text.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
 #include "launcher/stack_dump.hpp"
@@ -36,6 +37,7 @@
 #include "launcher/worker_session.hpp"
 #include "trainer/detailed_evaluation.hpp"
 #include "trainer/prediction.hpp"
+#include "trainer/replay.hpp"
 #include "trainer/trainer.hpp"
 
 namespace lockstep::launcher {
@@ -43,7 +45,7 @@ namespace {
 
 using base::ExitCode;
 
-enum class Verb { kTrain, kResume, kEvaluate, kPredict, kDescribe, kBenchComm };
+enum class Verb { kTrain, kResume, kEvaluate, kPredict, kReplay, kDescribe, kBenchComm };
 
 struct Arguments {
   Verb verb = Verb::kTrain;
@@ -57,6 +59,8 @@ struct Arguments {
   std::vector<std::string> least, most;  ///< gates of an evaluation
   bool probabilities = false;
   bool classes = false;
+  std::int64_t step = 0;
+  std::int64_t micro_batch = -1;
   std::string sizes = "4K:64M";
   bool json = false;
 };
@@ -371,6 +375,23 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
   return outcome.code;
 }
 
+ExitCode replay(Worker& worker, WorkerSession& session) {
+  const auto& config = worker.loaded.config;
+  const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
+  const auto report = trainer::replay({.config = config,
+                                       .config_hash = configs::config_hash(config),
+                                       .cache_directory = base::cache_directory(worker.environment),
+                                       .run = run,
+                                       .files = files(),
+                                       .step = worker.arguments.step,
+                                       .micro_batch = worker.arguments.micro_batch},
+                                      session.group(), worker.position());
+  const auto text =
+      worker.arguments.json ? trainer::to_json(report) : replay_text(report, worker.style);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return report.same() ? ExitCode::kDone : ExitCode::kGate;
+}
+
 ExitCode bench_comm(Worker& worker, WorkerSession& session) {
   worker.position().enter(base::Phase::kBenchmark);
   const auto group = session.group();
@@ -459,6 +480,7 @@ ExitCode run(Worker& worker) {
       case Verb::kResume: return train(worker, session, log);
       case Verb::kEvaluate: return evaluate(worker, session);
       case Verb::kPredict: return predict(worker, session, log);
+      case Verb::kReplay: return replay(worker, session);
       case Verb::kBenchComm: return bench_comm(worker, session);
       case Verb::kDescribe: break;
     }
@@ -507,6 +529,10 @@ void declare(CLI::App& app, Arguments& arguments) {
   predict->add_flag("--probabilities", arguments.probabilities, "softmax of the outputs");
   predict->add_flag("--classes", arguments.classes, "the classes of largest output, too");
   predict->add_option("overrides", arguments.overrides, "key=value");
+  auto* replay = add("replay", "a step of a run once more", Verb::kReplay, "RUN");
+  replay->add_option("--step", arguments.step, "as the ledger counts")->required();
+  replay->add_option("--micro-batch", arguments.micro_batch, "counted from 0");
+  replay->add_flag("--json", arguments.json, "as JSON");
   auto* bench = add("bench-comm", "time of sums over all ranks", Verb::kBenchComm, nullptr);
   bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");
   bench->add_flag("--json", arguments.json, "as JSON");

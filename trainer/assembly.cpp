@@ -236,7 +236,7 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.clip_norm = config.train.clip_norm;
   step.optimizer = optimizer_options(config.train.optimizer);
   step.schedule = schedule_of(config.train, scheduled_steps);
-  step.keep_last_step = !kept_memory.empty();
+  step.keep_last_step = !kept_memory.empty() || config.train.divergence.policy == "skip";
   step.kept_memory = kept_memory;
   step.kept_identity = config_hash;  // the run's record sees to the data
   made.step =

@@ -55,7 +55,8 @@ void RunRecorder::step_done(const StepNote& note, const std::string& digest, boo
                   .gradient_norm = note.result.gradient_norm,
                   .lr = note.result.lr,
                   .world_size = note.world_size,
-                  .state_digest = digest});
+                  .state_digest = digest,
+                  .skipped = note.skipped});
   record_.step = note.step;
   record_.epoch = note.epochs_done;
   if (!digest.empty()) record_.state_digest = digest;
@@ -77,6 +78,16 @@ void RunRecorder::step_done(const StepNote& note, const std::string& digest, boo
       .add("exchange_seconds", seconds(note.times.exchange))
       .add("optimizer_seconds", seconds(note.times.optimizer));
   metrics_.append(line);
+}
+
+void RunRecorder::diverged(const StepNote& step, const DivergenceNote& note) {
+  nlohmann::ordered_json event{
+      {"event", "divergence"},    {"time", now()},
+      {"step", note.step},        {"reason", note.reason},
+      {"loss", step.result.loss}, {"gradient_norm", step.result.gradient_norm},
+      {"action", note.action},    {"samples", note.samples}};
+  if (note.back_to >= 0) event["back_to"] = note.back_to;
+  events_.append(event);
 }
 
 void RunRecorder::evaluated(std::int64_t step, double epochs_done,

@@ -28,6 +28,16 @@ struct StepNote {
   std::chrono::nanoseconds wall{0};
   std::int64_t samples_count = 0;
   int world_size = 1;
+  std::string skipped{};  ///< why its update was dropped; empty = it was made
+};
+
+/// A step that diverged and what was done about it.
+struct DivergenceNote {
+  std::int64_t step = 0;
+  std::string reason;
+  std::string action;                 ///< `stop`, `skip` or `rollback`
+  std::int64_t back_to = -1;          ///< of a rollback: the step of its checkpoint
+  std::vector<std::int64_t> samples;  ///< numbers of all samples of the step, in order
 };
 
 class RunRecorder {
@@ -41,6 +51,7 @@ class RunRecorder {
 
   /// Ledger and metrics line of a step. `digest` may be empty.
   void step_done(const StepNote& note, const std::string& digest, bool with_metrics);
+  void diverged(const StepNote& step, const DivergenceNote& note);
   void evaluated(std::int64_t step, double epochs_done,
                  const std::map<std::string, double>& metrics);
   /// Notes the digest of the state after `step`, whose line is there. Returns what makes the ledger

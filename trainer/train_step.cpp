@@ -343,6 +343,25 @@ void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
   if (first) kept_->start(step, space_->counters(), metadata);
 }
 
+void TrainStep::skip(std::int64_t step, std::string_view metadata) {
+  LOCKSTEP_EXPECT(kept_ != nullptr, "a step can be taken back only where the last one is kept");
+  const auto own = own_blocks();
+  node_barrier("the end of a step to skip");
+  for (auto block = own.begin; block < own.end; ++block) {
+    LOCKSTEP_EXPECT(kept_->bring_to(block, step - 1), "the undo area does not hold the last step");
+  }
+  space_->counters() = kept_->counters(step - 1).value();
+  const auto flat_count = static_cast<std::size_t>(space_->layout().flat_count());
+  relay_.spread(std::as_writable_bytes(std::span(space_->memory().flat, flat_count)), flat_of_rank_,
+                "parameters before the skipped step");
+  begin_at(step, metadata);
+}
+
+std::vector<double> TrainStep::micro_batch_losses(std::int64_t step) const {
+  const auto table = table_of(step - 1);
+  return {table.losses, table.losses + options_.micro_batches};
+}
+
 void TrainStep::keep_metadata(std::int64_t step, std::string_view metadata) {
   if (kept_ && group_.topology.local_rank == 0) kept_->keep_metadata(step, metadata);
 }

@@ -92,6 +92,12 @@ class TrainStep {
   /// From now on the state after `step` steps is kept, whatever was there: after construction and
   /// after a checkpoint was loaded, not after recovery. `metadata` is kept with it. Collective.
   void begin_at(std::int64_t step, std::string_view metadata);
+  /// Takes the update of step `step` - 1, the newest, back: the state is what it was before, and
+  /// counts as that after `step` steps all the same. Needs `keep_last_step`. Collective.
+  void skip(std::int64_t step, std::string_view metadata);
+  /// Losses of the micro-batches of step `step` - 1, the newest, in order. Local.
+  std::vector<double> micro_batch_losses(std::int64_t step) const;
+
   /// What else is known after `step` steps, kept with the state. Local.
   void keep_metadata(std::int64_t step, std::string_view metadata);
   std::string kept_metadata(std::int64_t step) const;

@@ -43,6 +43,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
     : options_(std::move(options)),
       group_(group),
       position_(position),
+      divergence_(options_.config.train.divergence),
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
                      options_.limits, group, options_.kept_memory)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
@@ -53,6 +54,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
   train_fingerprint_ =
       group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
   if (!made_.step->recovered()) made_.step->begin_at(steps_done_, metadata());
+  if (divergence_.remembers() && steps_done_ > 0) recall_divergence();
   comm::on_first_rank(group_.world, "run record", [&] {
     open_record(from, loading);
     return std::string();
@@ -95,6 +97,18 @@ void Trainer::open_record(const std::string& from, std::chrono::nanoseconds load
     if (std::ranges::find(record.hosts, host) == record.hosts.end()) record.hosts.push_back(host);
   }
   recorder_->started(group_.world.size(), steps_done_, from, loading);
+}
+
+/// Every rank reads the ledger as far as the state goes; a last line that a crash left out is the
+/// same everywhere.
+void Trainer::recall_divergence() {
+  comm::together(group_.world, "steps in the ledger", [&] {
+    auto ledger = checkpoints::read_ledger(options_.files, options_.run.ledger_path());
+    if (std::ssize(ledger.entries) > steps_done_) {
+      ledger.entries.resize(static_cast<std::size_t>(steps_done_));
+    }
+    divergence_.recall(ledger.entries);
+  });
 }
 
 std::string Trainer::restore() {
@@ -170,7 +184,7 @@ TrainingOutcome Trainer::run() {
     while (steps_done_ < made_.total_steps && !stopped_) {
       const auto iteration_begin = std::chrono::steady_clock::now();
       auto note = train_one(steps_done_, batches);
-      require_finite(note);
+      face_divergence(note);
       steps_done_ = note.step;
       position_.finished(steps_done_);
       const bool last = steps_done_ == made_.total_steps;
@@ -246,12 +260,21 @@ StepNote Trainer::note_of(std::int64_t step) const {
   return note;
 }
 
+/// As a drill asks: the first micro-batch of this rank with inputs that are no numbers.
+MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
+  if (options_.faults.wants(base::Fault::Kind::kNan, base::Phase::kStep, step) &&
+      batch.index == made_.loader.micro_begin && batch.inputs.is_floating_point()) {
+    batch.inputs = torch::full_like(batch.inputs, std::nan(""));
+  }
+  return batch;
+}
+
 StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   enter(base::Phase::kStep);
   const auto begin = std::chrono::steady_clock::now();
   auto note = note_of(step);
   note.result = (*made_.step)(
-      step, [&] { return batches.next(); },
+      step, [&] { return poisoned(batches.next(), step); },
       checkpointing_ ? checkpointing_->signals(options_.stop.requests())
                      : RankSignals{.stop_requests = options_.stop.requests()});
   note.times = made_.step->times();
@@ -260,14 +283,52 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   return note;
 }
 
-void Trainer::require_finite(const StepNote& note) const {
-  const bool loss = std::isfinite(note.result.loss);
-  if (loss && std::isfinite(note.result.gradient_norm)) return;
-  throw base::DivergenceError(
-      std::string(loss ? "the gradient norm" : "the loss") + " of step " +
-      std::to_string(note.step) + " is no finite number (training diverged: the learning rate is " +
-      "too high, or a sample is bad); lower train.optimizer.lr or set train.clip_norm, then resume "
-      "from the last checkpoint");
+void Trainer::face_divergence(StepNote& note) {
+  const auto decision = divergence_.judge(note.result);
+  using Action = Divergence::Action;
+  if (decision.action == Action::kNone) return;
+  DivergenceNote told{.step = note.step,
+                      .reason = decision.reason,
+                      .action = name_of(decision.action),
+                      .samples = {}};
+  if (recorder_) told.samples = samples_of(made_.loader, note.step - 1);
+  if (decision.action == Action::kSkip) {
+    made_.step->skip(note.step, metadata());
+    note.skipped = decision.reason;
+  } else if (decision.action == Action::kRollback) {
+    told.back_to = go_back(note);
+    note.skipped = "rollback to step " + std::to_string(told.back_to) + ": " + decision.reason;
+  }
+  if (recorder_) recorder_->diverged(note, told);
+  if (decision.action == Action::kStop) {
+    throw base::DivergenceError(
+        decision.reason + " in step " + std::to_string(note.step) +
+        " (training diverged: the learning rate is too high, or a sample is bad; events.jsonl has "
+        "the step's samples); lower train.optimizer.lr, set train.clip_norm or another "
+        "train.divergence.policy, then resume from the last checkpoint");
+  }
+  if (recorder_) {
+    options_.warn("step " + std::to_string(note.step) + " diverged: " + decision.reason + "; " +
+                  (decision.action == Action::kSkip
+                       ? std::string("its update is dropped")
+                       : "back to the state of step " + std::to_string(told.back_to)));
+  }
+}
+
+std::int64_t Trainer::go_back(const StepNote& note) {
+  const auto path = comm::on_first_rank(group_.world, "checkpoint to go back to", [&] {
+    checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
+    const auto found = store.newest_good();
+    if (!found) {
+      throw base::DivergenceError("step " + std::to_string(note.step) +
+                                  " diverged and there is no checkpoint to go back to (none was "
+                                  "saved yet); save earlier, as with checkpoint.every_steps");
+    }
+    return *found;
+  });
+  const auto info = keeper_->load(path);
+  made_.step->begin_at(note.step, metadata());
+  return info.step;
 }
 
 void Trainer::note_anatomy() {

@@ -20,6 +20,7 @@
 #include "configs/run_config.hpp"
 #include "trainer/assembly.hpp"
 #include "trainer/checkpointing.hpp"
+#include "trainer/divergence.hpp"
 #include "trainer/run_recorder.hpp"
 #include "trainer/state_keeper.hpp"
 
@@ -87,7 +88,13 @@ class Trainer {
   /// Evaluation, ledger and save after the step in `note`, where they are due. Says whether it did
   /// more than a line in the ledger.
   bool conclude(const StepNote& note);
-  void require_finite(const StepNote& note) const;
+  MicroBatch poisoned(MicroBatch batch, std::int64_t step) const;
+  /// Throws DivergenceError, or drops the update, or goes back, as train.divergence says.
+  /// Collective.
+  void face_divergence(StepNote& note);
+  /// Loads the newest checkpoint as the state after the step; returns its own step.
+  std::int64_t go_back(const StepNote& note);
+  void recall_divergence();
   bool evaluation_due(std::int64_t step) const;
   /// False when a request to stop cut it short on some rank: it is made up for after the resume.
   bool evaluate_now(std::int64_t step);
@@ -104,6 +111,7 @@ class Trainer {
   TrainerOptions options_;
   RankGroup group_;
   base::Position& position_;
+  Divergence divergence_;
   Assembly made_;
   std::unique_ptr<StateKeeper> keeper_;
   std::unique_ptr<RunRecorder> recorder_;         // on rank 0 only

@@ -56,6 +56,7 @@ std::unique_ptr<Command> make_train();
 std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_resume();
 std::unique_ptr<Command> make_evaluate();
+std::unique_ptr<Command> make_replay();
 std::unique_ptr<Command> make_predict();
 std::unique_ptr<Command> make_data_diff();
 std::unique_ptr<Command> make_data_import_csv();

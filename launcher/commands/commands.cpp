@@ -16,6 +16,8 @@ constexpr std::array kTable{
                  make_plan},
     CommandEntry{"resume", kTraining, "RUN", "go on from the newest good checkpoint", make_resume},
     CommandEntry{"evaluate", kTraining, "RUN|CHECKPOINT", "compute exact metrics", make_evaluate},
+    CommandEntry{"replay", kTraining, "RUN --step S", "compute a step again, bit for bit",
+                 make_replay},
     CommandEntry{"predict", kTraining, "RUN|CHECKPOINT --output F.h5", "write ordered predictions",
                  make_predict},
     CommandEntry{"data import csv", kData, "FILE --output F.h5",

@@ -99,7 +99,7 @@ class Contest {
   }
 
   void run(std::int64_t count, const std::function<trainer::MicroBatch()>& next) {
-    for (std::int64_t i = 0; i < count; ++i) step_(number_++, next, 0);
+    for (std::int64_t i = 0; i < count; ++i) step_(number_++, next, {});
   }
 
   trainer::TrainStep& step_;

@@ -1,0 +1,216 @@
+"""The part `recovery` of the benchmark: how long after the death of a rank all ranks have taken
+their next step, here and under torchrun, and how many steps are computed again.
+See README.md beside this file."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+PEER = pathlib.Path(__file__).resolve().parent / "peers/ddp_elastic.py"
+CONFIG = """
+model: {name: mlp, hidden: [512, 512]}
+data:  {train: train.h5}
+train: {steps: 1000000, global_batch: 128, micro_batch: 16, optimizer: {name: adamw, lr: 1e-3}}
+checkpoint: {every_steps: 500, every_epochs: 0, keep: 2}
+launch: {restarts: 1000}
+log: {metrics_every_steps: 0}
+"""
+KILLS = 5
+PATIENCE_SECONDS = 120
+ENTRIES = ["kill"]
+
+
+def wait_for(condition, what, pause=0.002):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {PATIENCE_SECONDS} s for {what}")
+        time.sleep(pause)
+
+
+def children_of(pid):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = pathlib.Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            yield int(entry)
+            yield from children_of(int(entry))
+
+
+def workers_under(pid):
+    found = []
+    for child in children_of(pid):
+        try:
+            words = pathlib.Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("lockstep-worker"):
+            found.append(child)
+    return sorted(found)
+
+
+class Tail:
+    """The step of the newest whole line of a growing file."""
+
+    def __init__(self, path, step_of):
+        self.path, self.step_of = path, step_of
+
+    def newest(self):
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - 4096))
+                lines = file.read().split(b"\n")[:-1]
+        except OSError:
+            return 0
+        for line in reversed(lines):
+            step = self.step_of(line)
+            if step is not None:
+                return step
+        return 0
+
+
+def ledger_step(line):
+    try:
+        return json.loads(line).get("step")
+    except ValueError:
+        return None
+
+
+class Bench:
+    def __init__(self, harness, folder, options):
+        self.harness, self.folder, self.options = harness, folder, options
+        harness.run([harness.LOCKSTEP, "data", "synth", *harness.IMAGES, "--seed", 1, "--output",
+                     folder / "train.h5"], 1, {}, folder)
+        code = ("import h5py, numpy\n"
+                "for name, column in h5py.File('train.h5').items():\n"
+                "    numpy.save(name + '.npy', column[...])\n")
+        harness.run([sys.executable, "-c", code], 1, {}, folder)
+        (folder / "recovery.yaml").write_text(CONFIG)
+        self.runs = 0
+
+    def own(self, kills):
+        """Kills one of two ranks again and again; returns seconds and repeated steps of each."""
+        self.runs += 1
+        name = f"kills-{self.runs}"
+        process = subprocess.Popen(
+            [self.harness.LOCKSTEP, "train", "recovery.yaml", "--ranks", "2", "--name", name],
+            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, **self.harness.MPI_ENVIRONMENT})
+        run = self.folder / "runs" / name
+        ledger = Tail(run / "ledger.jsonl", ledger_step)
+        seconds = []
+        try:
+            wait_for(lambda: ledger.newest() > 600, "the first steps")
+            for kill in range(kills):
+                time.sleep(0.3 + random.random())
+                victim = wait_for(lambda: (workers_under(process.pid) + [0])[kill % 2], "ranks")
+                killed = time.time()
+                os.kill(victim, signal.SIGKILL)
+                time.sleep(0.02)  # steps that were under way
+                before = ledger.newest()
+                wait_for(lambda: ledger.newest() > before, "the next step")
+                seconds.append(time.time() - killed)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE_SECONDS)
+        events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        failed = [event["step"] for event in events if event["event"] == "failure"]
+        resumed = [event["step"] for event in events if event["event"] == "resume"]
+        return seconds, [max(0, at - back) for at, back in zip(failed, resumed)]
+
+    def peer(self, kills):
+        for old in self.folder.glob("steps-*.txt"):
+            old.unlink()
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+             "--max-restarts", "1000", "--master-addr", "127.0.0.1", "--master-port",
+             str(random.randint(20000, 30000)), PEER, "--folder", self.folder, "--steps",
+             "1000000", "--save-every", "500"],
+            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
+        tails = [Tail(self.folder / f"steps-{rank}.txt", lambda line: float(line.split()[1]))
+                 for rank in range(2)]
+        steps = Tail(self.folder / "steps-0.txt", lambda line: int(line.split()[0]))
+        seconds, repeated = [], []
+        try:
+            wait_for(lambda: steps.newest() > 600, "the first steps of the peer", 0.02)
+            for kill in range(kills):
+                time.sleep(0.3 + random.random())
+                victim = int((self.folder / f"pid-{kill % 2}.txt").read_text())
+                at = steps.newest()
+                killed = time.time()
+                os.kill(victim, signal.SIGKILL)
+                # The survivor may still finish the step under way.
+                wait_for(lambda: all(tail.newest() > killed + 0.1 for tail in tails),
+                         "the peer's next step")
+                seconds.append(max(tail.newest() for tail in tails) - killed)
+                first = int((self.folder / "steps-0.txt").read_text().splitlines()[-1].split()[0])
+                repeated.append(max(0, at - first + 1))
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_SECONDS)
+        return seconds, repeated
+
+    def kill(self):
+        random.seed(1)
+        own, again = self.own(self.options.kills)
+        peer, peer_again = self.peer(self.options.kills)
+        own_more, more = self.own(self.options.kills)
+        own, again = own + own_more, again + more
+        return {"lockstep_seconds": own, "peer_seconds": peer,
+                "ratio": statistics.median(own) / statistics.median(peer),
+                "steps_again": again, "peer_steps_again": peer_again}
+
+
+def measure(harness, folder, options):
+    bench = Bench(harness, folder, options)
+    return {"kill": bench.kill()}
+
+
+def report(results):
+    kill = results["kill"]
+    return (
+        "| measure | Lockstep | torchrun | ratio |\n| --- | --- | --- | --- |\n"
+        f"| kill -9 of one of 2 ranks to the next step of all, median s | "
+        f"{statistics.median(kill['lockstep_seconds']):.2f} | "
+        f"{statistics.median(kill['peer_seconds']):.2f} | {kill['ratio']:.3f} |\n"
+        f"| longest, s | {max(kill['lockstep_seconds']):.2f} | {max(kill['peer_seconds']):.2f} | |\n"
+        f"| steps computed again, most | {max(kill['steps_again'])} | "
+        f"{max(kill['peer_steps_again'])} | |\n")
+
+
+if __name__ == "__main__":
+    import argparse
+    import tempfile
+    import types
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    options = parser.parse_args()
+    BIN = pathlib.Path(os.environ["LOCKSTEP_BIN"])
+
+    def run(command, _ranks, environment, folder):
+        subprocess.run([str(word) for word in command], cwd=folder, check=True,
+                       env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+
+    harness = types.SimpleNamespace(
+        LOCKSTEP=BIN / "lockstep", run=run,
+        MPI_ENVIRONMENT={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
+        IMAGES=["classification", "--rows", 8192, "--shape", "1,28,28", "--classes", 10])
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(harness, pathlib.Path(folder), options)
+    print(json.dumps(results))
+    print(report(results))
