@@ -63,7 +63,9 @@ bool is_end_notice(std::string_view text) {
 
 /// Single lines of mpirun that say nothing about the run.
 bool is_chatter(std::string_view line) {
-  for (const char* words : {"mpirun: Forwarding signal", "orte_base_help_aggregate"}) {
+  for (const char* words :
+       {"mpirun: Forwarding signal", "orte_base_help_aggregate", "srun: launch/slurm: _step_signal",
+        "Exited with exit code 75", "srun: Warning: can't run"}) {
     if (line.find(words) != std::string_view::npos) return true;
   }
   return line.find("more process") != std::string_view::npos &&

@@ -38,8 +38,11 @@ std::optional<int> number_in(const std::map<std::string, std::string>& variables
   return number;
 }
 
-int ranks_for(const configs::LoadedConfig& loaded, const LaunchRequest& request) {
-  if (was_set(loaded, "launch.ranks") || request.launcher == "local") {
+int ranks_for(const configs::LoadedConfig& loaded, const LaunchOptions& options,
+              const LaunchRequest& request) {
+  const bool leave_to_slurm =
+      options.saved && !options.ranks && request.environment.contains("SLURM_JOB_ID");
+  if ((was_set(loaded, "launch.ranks") && !leave_to_slurm) || request.launcher == "local") {
     return static_cast<int>(loaded.config.launch.ranks);
   }
   if (!request.hosts.empty()) {
@@ -97,7 +100,7 @@ LaunchRequest launch_request(const configs::LoadedConfig& loaded, const LaunchOp
   const bool alone = options.local && !options.ranks;
   if (alone) request.hosts.clear();
   request.environment = session.environment;
-  request.ranks = alone ? 1 : ranks_for(loaded, request);
+  request.ranks = alone ? 1 : ranks_for(loaded, options, request);
   request.micro_batches = micro_batches_of(config);
   request.threads = static_cast<int>(config.compute.threads);
   request.cores = physical_cores();

@@ -16,6 +16,9 @@ struct LaunchOptions {
   bool local = false;
   std::string launcher;  ///< empty = as configured
   std::string hosts;
+  /// The configuration is one that a run has saved: its number of ranks is that of an allocation
+  /// that is gone, so Slurm's own counts before it.
+  bool saved = false;
 
   /// Puts --ranks, --local, --launcher and --hosts onto a subcommand.
   void declare(CLI::App& app);

@@ -22,7 +22,9 @@ class Resume final : public Command {
     const auto run = run_.open();
     const auto loaded =
         configs::read_config(run.config_path(), {launch_.overrides(), session.environment});
-    auto request = launch_request(loaded, launch_, session);
+    auto options = launch_;
+    options.saved = true;
+    auto request = launch_request(loaded, options, session);
     request.worker = {require_worker(session.environment), "resume", run.path()};
     return run_training(session,
                         {.request = std::move(request), .config = loaded.config, .run = run});
