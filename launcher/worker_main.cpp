@@ -426,17 +426,12 @@ ExitCode describe_config(const Worker& worker) {
   const auto first = world.failure().value_or(comm::Failure{world.rank(), message, code});
   const bool first_here = first.rank == world.rank();
   // A run's record settles who tells. Without one, what all ranks find wrong at the same moment,
-  // such as a missing file, the lowest one tells, and ends the others.
+  // such as a missing file, rank 0 tells, and ends the others before they do.
   const bool recorded = worker.writes_run() && !worker.run_path.empty();
-  constexpr std::chrono::milliseconds kHeadStart{300};
-  constexpr int kMostHeadStarts = 5;
+  const std::chrono::seconds head_start{recorded || world.rank() == 0 ? 0 : 2};
   // The rank that failed first tells; the others leave it a moment to do so.
-  constexpr std::chrono::milliseconds kPatience{3000};
-  if (!first_here) {
-    std::this_thread::sleep_for(kPatience);
-  } else if (!recorded) {
-    std::this_thread::sleep_for(std::min(world.rank(), kMostHeadStarts) * kHeadStart);
-  }
+  constexpr std::chrono::seconds kPatience{3};
+  std::this_thread::sleep_for(first_here ? head_start : head_start + kPatience);
   const FailureNote note{.rank = first.rank,
                          .host = base::host_name(),
                          .phase = worker.position().phase(),
