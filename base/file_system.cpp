@@ -106,6 +106,13 @@ class PosixFile final : public WritableFile {
     }
   }
 
+  void reserve(std::uint64_t size) override {
+    truncate(size);
+    if (size == 0 || ::fallocate(descriptor_.get(), 0, 0, static_cast<off_t>(size)) == 0) return;
+    // Other reasons than these mean that the file system cannot do it.
+    if (errno == ENOSPC || errno == EDQUOT || errno == EIO) fail("making room for", path_, errno);
+  }
+
  private:
   std::string path_;
   Descriptor descriptor_;

@@ -31,6 +31,9 @@ class WritableFile {
   /// Returns when the file's data and length are on stable storage.
   virtual void sync() = 0;
   virtual void truncate(std::uint64_t size) = 0;
+  /// As truncate, and takes the room on the disk where the file system can, so that a disk that is
+  /// too full says so now.
+  virtual void reserve(std::uint64_t size) { truncate(size); }
 };
 
 enum class OpenMode {

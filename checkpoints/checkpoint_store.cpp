@@ -97,7 +97,7 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
       const auto out =
           files_.open(base::join_path(ticket.directory, file.name), base::OpenMode::kCreate);
       out->append(header);
-      out->truncate(header.size() + file.header.data_bytes());
+      out->reserve(header.size() + file.header.data_bytes());
       out->sync();
     }
     files_.sync_directory(ticket.directory);

@@ -51,7 +51,7 @@ void BackgroundThread::run(const std::function<void()>& first) {
     if (ends_) throw base::Error(base::ExitCode::kFailed, "the job was cancelled");
   };
   for (;;) {
-    std::function<void(const Check&)> job;
+    Job job;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return ends_ || job_; });
@@ -75,7 +75,7 @@ void BackgroundThread::run(const std::function<void()>& first) {
   }
 }
 
-void BackgroundThread::start(std::function<void(const Check&)> job) {
+void BackgroundThread::start(Job job) {
   {
     const std::lock_guard lock(mutex_);
     LOCKSTEP_EXPECT(state_ == JobState::kNone, "a job beside another one");
@@ -83,6 +83,19 @@ void BackgroundThread::start(std::function<void(const Check&)> job) {
     state_ = JobState::kRunning;
   }
   changed_.notify_all();
+}
+
+void BackgroundThread::run_here(const Job& job) {
+  LOCKSTEP_EXPECT(state_ == JobState::kNone, "a job beside another one");
+  std::exception_ptr error;
+  try {
+    job([] {});
+  } catch (...) {
+    error = std::current_exception();
+  }
+  const std::lock_guard lock(mutex_);
+  error_ = error;
+  state_ = error == nullptr ? JobState::kDone : JobState::kFailed;
 }
 
 void BackgroundThread::wait(std::chrono::milliseconds deadline, const char* what,

@@ -39,8 +39,11 @@ class BackgroundThread {
 
   /// What a job calls between its pieces: throws, and so ends the job, when the thread must end.
   using Check = std::function<void()>;
+  using Job = std::function<void(const Check& check)>;
   /// Runs `job` after what runs now. The last job's end must have been taken note of.
-  void start(std::function<void(const Check& check)> job);
+  void start(Job job);
+  /// As start, but on the calling thread and with its priority; the job has ended on return.
+  void run_here(const Job& job);
 
   JobState state() const { return state_.load(std::memory_order_acquire); }
   /// Waits until no job runs, calling `meanwhile` (which may throw) about ten times a second.
@@ -55,7 +58,7 @@ class BackgroundThread {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::function<void(const Check&)> job_;
+  Job job_;
   std::exception_ptr error_;
   std::atomic<JobState> state_{JobState::kNone};
   std::atomic<bool> ends_{false};

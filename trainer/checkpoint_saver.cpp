@@ -68,7 +68,7 @@ CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group
   });
 }
 
-CheckpointSaver::~CheckpointSaver() = default;
+CheckpointSaver::~CheckpointSaver() { train_step_.before_change({}); }
 
 std::int64_t CheckpointSaver::step() const { return save_ ? save_->request.info.step : -1; }
 
@@ -80,16 +80,25 @@ StateFiles CheckpointSaver::state_files(std::int64_t steps_done) {
 
 void CheckpointSaver::begin(SaveRequest request) {
   LOCKSTEP_EXPECT(snapshot_.has_value(), "a save in the background without memory for it");
-  std::chrono::nanoseconds blocked{0};
   const auto begun = options_.clock.now();
-  {
-    const Timed timed(options_.clock, blocked);
-    auto state = state_files(request.info.step);
-    auto copies = snapshot_->take(state.owned());
-    start(std::move(request), std::move(state), std::move(copies));
+  auto state = state_files(request.info.step);
+  auto copies = snapshot_->begin(state.owned());
+  for (const auto& extent : state.owned()) {
+    if (extent.each_rank) snapshot_->keep(extent.memory);
   }
+  start(std::move(request), std::move(state), std::move(copies));
+  train_step_.before_change([this](std::span<const std::byte> piece) {
+    const Timed timed(options_.clock, save_->blocked);
+    snapshot_->keep(piece);
+  });
   save_->begun = begun;
-  save_->blocked = blocked;
+  save_->blocked += options_.clock.now() - begun;
+}
+
+void CheckpointSaver::complete_copy() {
+  if (!snapshot_) return;
+  train_step_.before_change({});
+  snapshot_->complete();
 }
 
 void CheckpointSaver::start(SaveRequest request, StateFiles state,
@@ -108,9 +117,17 @@ void CheckpointSaver::start(SaveRequest request, StateFiles state,
   });
 }
 
+void CheckpointSaver::start_job(BackgroundThread::Job job) {
+  if (waits_) {
+    thread_->run_here(job);
+  } else {
+    thread_->start(std::move(job));
+  }
+}
+
 void CheckpointSaver::start_on_first_rank(std::function<void()> job) {
   if (group_.world.rank() != 0) return;
-  thread_->start([job = std::move(job)](const BackgroundThread::Check&) { job(); });
+  start_job([job = std::move(job)](const BackgroundThread::Check&) { job(); });
 }
 
 void CheckpointSaver::advance(JobState all) {
@@ -143,7 +160,8 @@ void CheckpointSaver::advance(JobState all) {
 
 void CheckpointSaver::write() {
   phase_ = Phase::kWriting;
-  thread_->start([this](const BackgroundThread::Check& check) {
+  complete_copy();
+  start_job([this](const BackgroundThread::Check& check) {
     auto& save = *save_;
     save.mine = store_.write_extents(
         save.ticket, save.state.files(), save.state.extents(), save.owned, [&] {
@@ -196,6 +214,7 @@ std::optional<base::Error> CheckpointSaver::failure_of_all() {
 
 void CheckpointSaver::give_up(const base::Error& reason) {
   last_failure_ = reason;
+  train_step_.before_change({});
   phase_ = Phase::kAbandoning;
   start_on_first_rank([this] { store_.abandon(save_->ticket); });
   if (options_.observer.failed && !failure_is_thrown_) {
@@ -205,6 +224,7 @@ void CheckpointSaver::give_up(const base::Error& reason) {
 
 void CheckpointSaver::finish() {
   auto& world = group_.world;
+  waits_ = true;
   while (busy()) {
     thread_->wait(world.deadline(), "the writing of a checkpoint", [&] { world.check(); });
     const auto mine = job();
@@ -215,6 +235,7 @@ void CheckpointSaver::finish() {
     for (const auto state : jobs) all = combined(all, state);
     advance(all);
   }
+  waits_ = false;
 }
 
 std::string CheckpointSaver::save_and_wait(SaveRequest request) {
@@ -222,6 +243,7 @@ std::string CheckpointSaver::save_and_wait(SaveRequest request) {
   auto state = state_files(request.info.step);
   auto owned = in_place(state.owned());
   failure_is_thrown_ = true;
+  waits_ = true;
   start(std::move(request), std::move(state), std::move(owned));
   finish();
   failure_is_thrown_ = false;

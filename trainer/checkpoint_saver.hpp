@@ -4,7 +4,8 @@
 // to nobody: what they are at travels with the steps (RankSignals). Used by Checkpointing.
 // One object a rank, one thread; "collective" means all ranks, after the same step.
 //
-//   begin      each rank copies its share of the state       the only thing that training waits for
+//   begin      from here on each rank copies its share of the state, piece by piece just before the
+//              next step changes it: the only thing that training waits for
 //   beginning  rank 0's thread makes the files
 //   writing    every rank's thread hashes, writes and syncs its share
 //   committing the ranks tell each other the digests; rank 0's thread writes the manifest last
@@ -41,7 +42,8 @@ struct SavedCheckpoint {
   std::int64_t step = 0;
   std::string digest;
   std::uint64_t bytes = 0;              ///< of the state
-  std::chrono::nanoseconds blocked{0};  ///< what the training thread of rank 0 spent on it
+  std::chrono::nanoseconds blocked{0};  ///< what the training thread of rank 0 spent on it, copies
+                                        ///< in the step included
   std::chrono::nanoseconds took{0};     ///< from `begin` until all ranks knew that it is durable
   std::string retention_problem;        ///< why older ones could not be removed; mostly empty
 };
@@ -79,8 +81,8 @@ class CheckpointSaver {
   /// The step that is being saved; of the last one when there is none.
   std::int64_t step() const;
 
-  /// Starts a save of the state as it is and returns when this rank's share is copied. Only when
-  /// not busy. Collective.
+  /// Starts a save of the state as it is. Steps may change it at once; for other changes call
+  /// `complete_copy` first. Only when not busy. Collective.
   void begin(SaveRequest request);
   /// Goes on when all jobs have ended: `all` are those of all ranks as they entered the last step.
   /// Collective.
@@ -91,6 +93,8 @@ class CheckpointSaver {
   /// Ends the save under way, then saves the state as it is and returns its digest when it is
   /// durable. Throws the first rank's error on all ranks when that fails. Collective.
   std::string save_and_wait(SaveRequest request);
+  /// Copies what no step has changed yet of the state that is being saved. Local.
+  void complete_copy();
   /// Rank 0: waits while the commit of a save runs. For whoever writes a file that it writes too.
   void let_commit_end();
 
@@ -99,6 +103,7 @@ class CheckpointSaver {
   struct Save;
 
   void start(SaveRequest request, StateFiles state, std::vector<checkpoints::OwnedExtent> owned);
+  void start_job(BackgroundThread::Job job);
   void start_on_first_rank(std::function<void()> job);
   void write();
   void commit();
@@ -116,6 +121,7 @@ class CheckpointSaver {
   std::unique_ptr<Save> save_;  // the last one, once there was one
   std::optional<base::Error> last_failure_;
   bool failure_is_thrown_ = false;
+  bool waits_ = false;  // nothing else is to be done on this thread: jobs run on it
   std::optional<BackgroundThread> thread_;  // last: its jobs use the others
 };
 

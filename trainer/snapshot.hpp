@@ -1,7 +1,8 @@
 #pragma once
 // A copy of this rank's share of the state, in memory that is used again for each save: what the
-// background thread writes while training changes the original. Used by CheckpointSaver.
-// `take` belongs to the training thread; `prepare` may run on another one at the same time.
+// background thread writes while training changes the original. Each piece is copied just before it
+// is changed, while the step that changes it has it in the cache anyway. Used by CheckpointSaver.
+// Belongs to the training thread but for `prepare`, which may run on another one at the same time.
 
 #include <cstddef>
 #include <span>
@@ -20,13 +21,30 @@ class Snapshot {
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
 
-  /// Has the kernel give the pages now, so that the first `take` need not wait for them.
+  /// Has the kernel give the pages now, so that the first copy need not wait for them.
   void prepare() const;
-  /// Copies `owned`, which must fit. Returns the copies; they are valid until the next call.
-  std::vector<checkpoints::OwnedExtent> take(std::span<const LocalExtent> owned);
+
+  /// Begins a snapshot of `owned` as it is now; it must fit, and stay where it is. Returns where
+  /// the copies will be: they are whole after `complete`, and valid until the next call.
+  std::vector<checkpoints::OwnedExtent> begin(std::span<const LocalExtent> owned);
+  /// To be called before `piece` changes, from the beginning of `owned` on. What is no part of the
+  /// snapshot or has been copied is left alone; what lies before it is copied too.
+  void keep(std::span<const std::byte> piece);
+  /// Copies what was not.
+  void complete();
 
  private:
+  /// Memory that lies together, there and in the copy.
+  struct Region {
+    const std::byte* source;
+    std::byte* copy;
+    std::size_t length;
+    std::size_t copied;
+  };
+  static void copy_until(Region& region, std::size_t end);
+
   std::span<std::byte> memory_;
+  std::vector<Region> regions_;
 };
 
 }  // namespace lockstep::trainer

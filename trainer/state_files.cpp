@@ -96,7 +96,8 @@ void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory
                      Loads loads) {
   const auto index = static_cast<int>(extents_.size());
   extents_.push_back({.file = file, .offset = offset, .length = memory.size()});
-  const LocalExtent local{.extent = index, .memory = memory};
+  const LocalExtent local{
+      .extent = index, .memory = memory, .each_rank = loads == Loads::kEveryRank};
   if (owned) owned_.push_back(local);
   const bool loaded = loads == Loads::kEveryRank || (loads == Loads::kOwn && owned) ||
                       (loads == Loads::kShared && index % local_size_ == local_rank_);

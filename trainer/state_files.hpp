@@ -33,6 +33,7 @@ ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks
 struct LocalExtent {
   int extent = 0;
   std::span<std::byte> memory;
+  bool each_rank = false;  ///< every rank has its own copy, which a step changes when it likes
 };
 
 class StateFiles {

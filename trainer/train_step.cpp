@@ -232,6 +232,8 @@ void TrainStep::update_range(std::int64_t step, double lr, float scale, FlatRang
 void TrainStep::change_range(std::int64_t step, double lr, float scale, FlatRange range,
                              const float* gradients) {
   float* flat = space_->memory().flat + range.begin;
+  const auto count = static_cast<std::size_t>(range.count());
+  if (before_change_) before_change_(std::as_bytes(std::span(flat, count)));
   if (range.begin >= space_->layout().parameter_count) {
     // Buffers move by the mean of their changes; clipping is not for them.
     const auto mean = static_cast<float>(1.0 / static_cast<double>(options_.micro_batches));
@@ -239,7 +241,10 @@ void TrainStep::change_range(std::int64_t step, double lr, float scale, FlatRang
     return;
   }
   std::array<float*, 2> states{};
-  for (std::size_t i = 0; i < states_.size(); ++i) states[i] = states_[i] + range.begin;
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    states[i] = states_[i] + range.begin;
+    if (before_change_) before_change_(std::as_bytes(std::span(states[i], count)));
+  }
   optimizer_.update(step, lr, scale, flat, gradients, states.data(), range.count());
 }
 

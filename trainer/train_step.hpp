@@ -75,6 +75,11 @@ class TrainStep {
   StepResult operator()(std::int64_t step, const std::function<MicroBatch()>& next,
                         const RankSignals& signals);
 
+  /// Sets what is called, on this thread, with each piece of this rank's share of parameters,
+  /// buffers and optimizer state just before a step changes it; nothing to call nothing.
+  using BeforeChange = std::function<void(std::span<const std::byte> piece)>;
+  void before_change(BeforeChange call) { before_change_ = std::move(call); }
+
   const StepTimes& times() const { return times_; }
   comm::LeafRange micro_batch_range() const { return range_; }
   ParameterSpace& parameters() { return *space_; }
@@ -149,6 +154,7 @@ class TrainStep {
   std::byte* tables_ = nullptr;
   std::size_t table_bytes_ = 0;
   StepTimes times_;
+  BeforeChange before_change_;
 };
 
 }  // namespace lockstep::trainer

@@ -8,7 +8,7 @@ CONFIG = """
 model: {name: mlp, hidden: [256, 256]}
 data:  {train: train.h5}
 train: {steps: 40, global_batch: 64, micro_batch: 16, optimizer: {name: adamw, lr: 1e-3}}
-checkpoint: {every_steps: 10, keep: 10, best: none}
+checkpoint: {every_steps: 10, every_epochs: 0, keep: 10, best: none}
 """
 
 

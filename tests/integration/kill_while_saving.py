@@ -149,7 +149,8 @@ def main(instants, seed):
                 check(newest["state_digest"] == calm[newest["step"]],
                       f"{run}: step {newest['step']} has other bits")
                 steps.add(newest["step"])
-            resumed = lab.mpirun(chance.choice([1, 2, 3]), "resume", folder)
+            resumed = lab.mpirun(chance.choice([1, 2, 3]), "resume", folder,
+                                 "checkpoint.every_steps=100")
             starts = [event["step"] for event in events_of(folder) if event["event"] == "resume"]
             check(newest is None or starts == [newest["step"]],
                   f"{run} went on from {starts}, not from {newest}:\n{resumed.stderr}")

@@ -78,6 +78,21 @@ TEST(BackgroundThread, RunsWhatComesFirstBeforeAnyJobAndForgetsWhatItThrows) {
   EXPECT_EQ(thread.state(), JobState::kDone);
 }
 
+TEST(BackgroundThread, RunsAJobOnTheCallersThreadWithTheSameStates) {
+  BackgroundThread thread;
+  std::thread::id where;
+  thread.run_here([&](const auto&) { where = std::this_thread::get_id(); });
+  EXPECT_EQ(where, std::this_thread::get_id());
+  EXPECT_EQ(thread.state(), JobState::kDone);
+  EXPECT_THROW(thread.run_here([](const auto&) {}), base::InternalError);
+  EXPECT_EQ(thread.take_end(), nullptr);
+
+  thread.run_here([](const auto&) { throw base::DataError("torn"); });
+
+  EXPECT_EQ(thread.state(), JobState::kFailed);
+  EXPECT_THROW(std::rethrow_exception(thread.take_end()), base::DataError);
+}
+
 TEST(BackgroundThread, WaitsNoLongerThanTheDeadline) {
   std::latch go(1);
   BackgroundThread thread;

@@ -34,7 +34,8 @@ struct Rank {
   StateKeeper& keeper;
 
   /// All of the state becomes numbers that follow from `value`. Collective.
-  void set(float value) {
+  void set(float value, CheckpointSaver* saver = nullptr) {
+    if (saver != nullptr) saver->complete_copy();
     step.node_barrier("before a change");
     auto& space = step.parameters();
     const auto own = step.own_blocks();
@@ -128,7 +129,7 @@ TEST_F(CheckpointSaverTest, SavesTheStateOfItsStepWhileTrainingChangesIt) {
       saver.begin({.info = {.step = 7}, .retention = {.keep = 1}});
       EXPECT_TRUE(saver.busy());
       for (float value = 2; saver.busy(); ++value) {
-        rank.set(value);
+        rank.set(value, &saver);
         rank.boundary(saver);
       }
 
@@ -141,6 +142,72 @@ TEST_F(CheckpointSaverTest, SavesTheStateOfItsStepWhileTrainingChangesIt) {
     });
     faulty_.remove_all(kFolder);
     saved_.clear();
+  }
+}
+
+/// With parameters, buffers and a counter that steps change.
+class Normed final : public Model {
+ public:
+  explicit Normed(std::mutex& mutex) {
+    const std::lock_guard lock(mutex);  // of torch's own random numbers
+    layers_ = register_module(
+        "layers", torch::nn::Sequential(torch::nn::Linear(20, 90), torch::nn::BatchNorm1d(90),
+                                        torch::nn::Linear(90, 7)));
+  }
+  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext&) override {
+    return layers_->forward(inputs);
+  }
+
+ private:
+  torch::nn::Sequential layers_{nullptr};
+};
+
+TEST_F(CheckpointSaverTest, CopiesEachPieceBeforeARealStepChangesIt) {
+  std::mutex construction;
+  for (const int ranks : {1, 2, kRanks}) {
+    for (const double clip_norm : {0.0, 0.05}) {
+      comm::run_on_threads(ranks, [&](comm::Communicator& world) {
+        const auto topology = comm::discover_topology(world, comm::this_host(), 0);
+        const auto node = world.split(topology.node, topology.local_rank, "node");
+        const RankGroup group{world, *node, topology};
+        TrainStepOptions setting;
+        setting.micro_batches = kRanks;
+        setting.micro_batch = 4;
+        setting.clip_norm = clip_norm;
+        setting.optimizer.kind = OptimizerKind::kAdamW;
+        setting.schedule = {.base_lr = 0.01, .total_steps = 100};
+        TrainStep step(group, std::make_shared<Normed>(construction),
+                       Objective(ObjectiveKind::kClassification, 0), setting);
+        StateKeeper keeper(group, step, files_, kFolder);
+        CheckpointSaver saver(options({group, step, keeper}), group, step);
+        std::int64_t steps = 0;
+        const auto train = [&] {
+          auto index = step.micro_batch_range().begin;
+          const auto next = [&] {
+            auto random =
+                at::detail::createCPUGenerator(static_cast<std::uint64_t>(steps * kRanks + index));
+            return MicroBatch{index++, torch::randn({4, 20}, random),
+                              torch::randint(0, 7, {4}, random, at::TensorOptions(at::kLong))};
+          };
+          const auto result = step(steps, next, {.job = saver.job()});
+          ++steps;
+          saver.advance(result.signals.job);
+        };
+        train();
+        train();
+        const auto digest = keeper.digest(2);
+
+        saver.begin({.info = {.step = 2}});
+        while (saver.busy()) train();
+
+        EXPECT_GE(steps, 5);
+        EXPECT_NE(keeper.digest(2), digest);
+        if (world.rank() == 0) {
+          EXPECT_EQ(newest_digest(), digest) << ranks << " ranks, clipped at " << clip_norm;
+          faulty_.remove_all(kFolder);
+        }
+      });
+    }
   }
 }
 
@@ -166,7 +233,7 @@ TEST_F(CheckpointSaverTest, EndsTheSaveUnderWayBeforeTheOneThatIsWaitedFor) {
     CheckpointSaver saver(options(rank), rank.group, rank.step);
     rank.set(1);
     saver.begin({.info = {.step = 1}, .retention = {.keep = 5}});
-    rank.set(2);
+    rank.set(2, &saver);
     const auto digest = rank.keeper.digest(2);
 
     EXPECT_EQ(saver.save_and_wait({.info = {.step = 2}, .retention = {.keep = 5}}), digest);
@@ -359,28 +426,80 @@ TEST_F(CheckpointSaverTest, TakesNoMemoryForCopiesWhereAllSavesAreWaitedFor) {
   });
 }
 
-TEST(SnapshotTest, CopiesNeighboursAndOthersAlike) {
-  std::vector<std::byte> one(300), other(50);
-  for (std::size_t i = 0; i < one.size(); ++i) one[i] = static_cast<std::byte>(i * 7);
-  for (std::size_t i = 0; i < other.size(); ++i) other[i] = static_cast<std::byte>(i * 3 + 1);
-  const std::span all(one);
-  const std::vector<LocalExtent> owned{{.extent = 4, .memory = all.subspan(0, 100)},
-                                       {.extent = 5, .memory = all.subspan(100, 150)},
-                                       {.extent = 7, .memory = other},
-                                       {.extent = 9, .memory = all.subspan(260, 40)}};
+class SnapshotTest : public testing::Test {
+ protected:
+  SnapshotTest() {
+    for (std::size_t i = 0; i < one_.size(); ++i) one_[i] = static_cast<std::byte>(i * 7);
+    for (std::size_t i = 0; i < other_.size(); ++i) other_[i] = static_cast<std::byte>(i * 3 + 1);
+    const std::span all(one_);
+    owned_ = {{.extent = 4, .memory = all.subspan(0, 100)},
+              {.extent = 5, .memory = all.subspan(100, 150)},
+              {.extent = 7, .memory = other_},
+              {.extent = 9, .memory = all.subspan(260, 40)}};
+  }
+
+  std::vector<std::byte> one_ = std::vector<std::byte>(300);
+  std::vector<std::byte> other_ = std::vector<std::byte>(50);
+  std::vector<LocalExtent> owned_;
+};
+
+TEST_F(SnapshotTest, CopiesNeighboursAndOthersAlike) {
   Snapshot snapshot(340);
   snapshot.prepare();
 
-  const auto copies = snapshot.take(owned);
+  const auto copies = snapshot.begin(owned_);
+  snapshot.complete();
 
   ASSERT_EQ(copies.size(), 4u);
-  for (std::size_t i = 0; i < owned.size(); ++i) {
-    EXPECT_EQ(copies[i].extent, owned[i].extent);
-    EXPECT_TRUE(std::ranges::equal(copies[i].bytes, owned[i].memory)) << i;
-    EXPECT_NE(copies[i].bytes.data(), owned[i].memory.data());
+  for (std::size_t i = 0; i < owned_.size(); ++i) {
+    EXPECT_EQ(copies[i].extent, owned_[i].extent);
+    EXPECT_TRUE(std::ranges::equal(copies[i].bytes, owned_[i].memory)) << i;
+    EXPECT_NE(copies[i].bytes.data(), owned_[i].memory.data());
   }
-  EXPECT_THROW(Snapshot(339).take(owned), base::InternalError);
-  EXPECT_THAT(Snapshot(0).take({}), IsEmpty());
+}
+
+TEST_F(SnapshotTest, HasWhatWasThereBeforeEachPieceWasChanged) {
+  // Pieces that cut extents, overlap, and skip some bytes on the way.
+  const std::vector<std::pair<std::size_t, std::size_t>> pieces{
+      {0, 64}, {64, 64}, {64, 100}, {180, 70}, {260, 20}};
+  const auto before = one_;
+  Snapshot snapshot(340);
+  const auto copies = snapshot.begin(owned_);
+
+  for (const auto& [begin, length] : pieces) {
+    const auto piece = std::span(one_).subspan(begin, length);
+    snapshot.keep(piece);
+    std::ranges::fill(piece, std::byte{255});
+  }
+  snapshot.keep(std::span(other_).first(10));
+  std::ranges::fill(std::span(other_).first(10), std::byte{255});
+  std::byte elsewhere[4]{};
+  snapshot.keep(elsewhere);
+  snapshot.complete();
+  std::ranges::fill(one_, std::byte{0});
+
+  EXPECT_TRUE(std::ranges::equal(copies[0].bytes, std::span(before).subspan(0, 100)));
+  EXPECT_TRUE(std::ranges::equal(copies[1].bytes, std::span(before).subspan(100, 150)));
+  EXPECT_EQ(copies[2].bytes[0], std::byte{1});
+  EXPECT_EQ(copies[2].bytes[49], static_cast<std::byte>(49 * 3 + 1));
+  EXPECT_TRUE(std::ranges::equal(copies[3].bytes, std::span(before).subspan(260, 40)));
+}
+
+TEST_F(SnapshotTest, BeginsAnew) {
+  Snapshot snapshot(340);
+  snapshot.begin(owned_);
+  snapshot.complete();
+  std::ranges::fill(one_, std::byte{9});
+
+  const auto copies = snapshot.begin(owned_);
+  snapshot.complete();
+
+  EXPECT_TRUE(std::ranges::equal(copies[1].bytes, owned_[1].memory));
+}
+
+TEST_F(SnapshotTest, RefusesMoreThanThereIsRoomFor) {
+  EXPECT_THROW(Snapshot(339).begin(owned_), base::InternalError);
+  EXPECT_THAT(Snapshot(0).begin({}), IsEmpty());
 }
 
 }  // namespace
