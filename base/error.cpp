@@ -11,7 +11,8 @@ const char* describe(ExitCode code) {
     case ExitCode::kEnvironment: return "the environment lacks something";
     case ExitCode::kDiverged: return "training diverged";
     case ExitCode::kCheckpoint: return "checkpoint missing, corrupt or incompatible";
-    case ExitCode::kGate: return "a gate failed (evaluate --min or --max, data diff, verify)";
+    case ExitCode::kGate:
+      return "a gate failed (evaluate --min or --max, data diff, verify, drill)";
     case ExitCode::kRestarts: return "restart budget spent, or no progress between restarts";
     case ExitCode::kStopped: return "stopped on request with the state saved: run me again";
     case ExitCode::kWallLimit:

@@ -83,6 +83,7 @@ std::unique_ptr<Command> make_explain();
 std::unique_ptr<Command> make_env();
 std::unique_ptr<Command> make_bench_comm();
 std::unique_ptr<Command> make_doctor();
+std::unique_ptr<Command> make_drill();
 std::unique_ptr<Command> make_version();
 
 }  // namespace lockstep::launcher

@@ -60,6 +60,8 @@ constexpr std::array kTable{
     CommandEntry{"env", kHelp, "", "print versions and what was found, for bug reports", make_env},
     CommandEntry{"bench comm", kHelp, "", "measure sums over ranks, beside MPI's", make_bench_comm},
     CommandEntry{"doctor", kHelp, "", "check this machine", make_doctor},
+    CommandEntry{"drill", kHelp, "[NAME ...]",
+                 "break runs here on purpose and see that they recover", make_drill},
     CommandEntry{"version", kHelp, "", "print the version", make_version},
 };
 

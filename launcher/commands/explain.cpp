@@ -40,7 +40,8 @@ constexpr std::array kAdvice{
            "checkpoints of the run may be good"},
     Advice{
         ExitCode::kGate,
-        "the run or the data themselves could be read; compare what was found with what was asked"},
+        "the run or the data themselves could be read; compare what was found with what was asked "
+        "(the table of 'lockstep drill' says what differed)"},
     Advice{ExitCode::kRestarts,
            "the same failure came back; remove its cause, then 'lockstep "
            "resume RUN'"},

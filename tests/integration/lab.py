@@ -57,12 +57,12 @@ class Lab:
     def mpirun(self, ranks, *arguments, **options):
         return self.run("mpirun", "-n", ranks, WORKER, *arguments, **options)
 
-    def start(self, *command):
+    def start(self, *command, stdout=subprocess.PIPE, environment=None):
         """Starts and returns the running process, in a session of its own."""
         return subprocess.Popen(
             [str(part) for part in command], cwd=self.path, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            env={**os.environ, **MPI_ENVIRONMENT})
+            stdout=stdout, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, **MPI_ENVIRONMENT, **(environment or {})})
 
     def write(self, name, text):
         (self.path / name).write_text(text)
