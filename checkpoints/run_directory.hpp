@@ -80,6 +80,9 @@ class RunDirectory {
   std::string checkpoints_path() const { return join("checkpoints"); }
   /// `logs/rank_00007.jsonl`
   std::string log_path(int rank) const;
+  std::string health_path(const std::string& host) const {
+    return join("health/" + host + ".json");
+  }
   /// Folder for what is found out about a run that hangs; made when there is something.
   std::string diagnostics_path() const { return join("diagnostics"); }
   std::string stack_path(int rank) const;

@@ -25,6 +25,7 @@
 #include "data/fingerprint.hpp"
 #include "launcher/bench_text.hpp"
 #include "launcher/evaluation_text.hpp"
+#include "launcher/health_writer.hpp"
 #include "launcher/kept_memory.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/replay_text.hpp"
@@ -193,6 +194,34 @@ base::FaultPlan faults_of(const Worker& worker) {
                 attempt == worker.environment.end() ? 0 : std::atoi(attempt->second.c_str()));
 }
 
+/// Ranks of a host without the supervisor's board share one that the node's first rank makes.
+/// Collective over the node.
+void share_board(Worker& worker, WorkerSession& session) {
+  auto& node = session.group().node;
+  std::unique_ptr<StatusBoard> made;
+  if (node.rank() == 0 && !worker.board) {
+    made = std::make_unique<StatusBoard>(session.world().size());
+  }
+  const auto address = node.all_gather_texts(made ? made->address() : "", "status board")[0];
+  if (worker.board || address.empty()) return;
+  worker.board = made ? std::move(made) : StatusBoard::find({{kBoardVariable, address}});
+  worker.row().take(::getpid());
+  note_fatal_signals(worker.row());
+}
+
+/// Of this host, when this is its first rank.
+std::unique_ptr<HealthWriter> write_health(Worker& worker, WorkerSession& session,
+                                           const checkpoints::RunDirectory& run) {
+  const auto& topology = session.group().topology;
+  const auto& host = topology.host_of_rank[static_cast<std::size_t>(topology.rank)];
+  std::vector<int> ranks;
+  for (int rank = 0; rank < topology.world_size; ++rank) {
+    if (topology.host_of_rank[static_cast<std::size_t>(rank)] == host) ranks.push_back(rank);
+  }
+  if (!worker.board || ranks.front() != topology.rank) return nullptr;
+  return std::make_unique<HealthWriter>(files(), run.health_path(host), *worker.board, ranks);
+}
+
 /// Where the state of the last finished step outlives this node's ranks; empty unless every node
 /// has such a place. Collective.
 std::string kept_memory_of(const Worker& worker, WorkerSession& session) {
@@ -212,6 +241,8 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   log.debug("rank " + std::to_string(rank) + " of " + std::to_string(session.world().size()) +
             ", process " + std::to_string(::getpid()));
   const bool resume = worker.arguments.verb == Verb::kResume;
+  share_board(worker, session);
+  const auto health = write_health(worker, session, run);
   write_stacks_to(run.stack_path(rank));
   session.world().show_waits_in(worker.row().wait);
   const auto faults = faults_of(worker);

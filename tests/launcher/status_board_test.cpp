@@ -5,9 +5,13 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/file_system.hpp"
+#include "launcher/health_writer.hpp"
 #include "launcher/rank_watch.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -74,6 +78,28 @@ TEST(StatusBoard, ShowsTheFatalSignalThatEndsARank) {
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
   EXPECT_EQ(board.row(0).ending().kind, Ending::Kind::kSignal);
   EXPECT_EQ(board.row(0).ending().value, SIGSEGV);
+}
+
+TEST(HealthWriter, TellsWhatEachRankOfTheHostDoes) {
+  StatusBoard board(3);
+  board.row(0).take(100);
+  board.row(2).take(102);
+  board.row(2).position.enter(base::Phase::kEvaluation);
+  board.row(2).position.finished(9);
+  board.row(2).wait.waits("all_gather 3 'metrics'");
+  const tests::TemporaryDirectory directory;
+  const auto path = directory.file("health/a.json");
+
+  { const HealthWriter writer(base::FileSystem::posix(), path, board, {0, 1, 2}); }
+
+  const auto json = nlohmann::json::parse(base::FileSystem::posix().read_text(path));
+  ASSERT_EQ(json["ranks"].size(), 2u);  // rank 1 has not taken its row
+  EXPECT_EQ(json["ranks"][1]["rank"], 2);
+  EXPECT_EQ(json["ranks"][1]["pid"], 102);
+  EXPECT_EQ(json["ranks"][1]["phase"], "evaluation");
+  EXPECT_EQ(json["ranks"][1]["step"], 9);
+  EXPECT_EQ(json["ranks"][1]["waits_in"], "all_gather 3 'metrics'");
+  EXPECT_GE(json["ranks"][1]["seconds_in_phase"].get<double>(), 0);
 }
 
 TEST(RankWatch, NamesTheRankThatWasKilledAndWhereItWas) {
