@@ -15,7 +15,8 @@ constexpr int kNiceness = 10;
 
 void lower_priority() {
   // On Linux the nice value is the thread's own. Where it is refused, the thread runs as others do.
-  (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceness);
+  const auto thread = static_cast<id_t>(::gettid());
+  (void)::setpriority(PRIO_PROCESS, thread, ::getpriority(PRIO_PROCESS, thread) + kNiceness);
   (void)::pthread_setname_np(::pthread_self(), "checkpoint");
 }
 

@@ -52,6 +52,7 @@ struct CheckpointSaver::Save {
   std::string retention_problem{};                ///< left by the job that commits
   std::string digest{};
   std::chrono::nanoseconds begun{0}, blocked{0};
+  std::chrono::nanoseconds durable{0};  ///< left by the job that commits
 };
 
 CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group,
@@ -145,11 +146,12 @@ void CheckpointSaver::advance(JobState all) {
       if (options_.observer.saved) {
         std::uint64_t bytes = 0;
         for (const auto& extent : save_->state.extents()) bytes += extent.length;
+        const auto took = save_->durable - save_->begun;
         options_.observer.saved({.step = step(),
                                  .digest = save_->digest,
                                  .bytes = bytes,
-                                 .blocked = save_->blocked,
-                                 .took = options_.clock.now() - save_->begun,
+                                 .blocked = waited_for_ ? took : save_->blocked,
+                                 .took = took,
                                  .retention_problem = save_->retention_problem});
       }
       return;
@@ -187,6 +189,7 @@ void CheckpointSaver::commit() {
     if (before) before();
     const auto& state = save_->state;
     store_.commit(save_->ticket, state.files(), state.extents(), digests, save_->request.info);
+    save_->durable = options_.clock.now();
     try {
       store_.retain(save_->request.retention);
     } catch (const base::Error& error) {
@@ -217,7 +220,7 @@ void CheckpointSaver::give_up(const base::Error& reason) {
   train_step_.before_change({});
   phase_ = Phase::kAbandoning;
   start_on_first_rank([this] { store_.abandon(save_->ticket); });
-  if (options_.observer.failed && !failure_is_thrown_) {
+  if (options_.observer.failed && !waited_for_) {
     options_.observer.failed(step(), reason.what());
   }
 }
@@ -242,11 +245,11 @@ std::string CheckpointSaver::save_and_wait(SaveRequest request) {
   finish();
   auto state = state_files(request.info.step);
   auto owned = in_place(state.owned());
-  failure_is_thrown_ = true;
+  waited_for_ = true;
   waits_ = true;
   start(std::move(request), std::move(state), std::move(owned));
   finish();
-  failure_is_thrown_ = false;
+  waited_for_ = false;
   if (last_failure_) throw base::Error(*last_failure_);
   return save_->digest;
 }

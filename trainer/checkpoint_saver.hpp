@@ -44,7 +44,7 @@ struct SavedCheckpoint {
   std::uint64_t bytes = 0;              ///< of the state
   std::chrono::nanoseconds blocked{0};  ///< what the training thread of rank 0 spent on it, copies
                                         ///< in the step included
-  std::chrono::nanoseconds took{0};     ///< from `begin` until all ranks knew that it is durable
+  std::chrono::nanoseconds took{0};     ///< from `begin` until it was durable
   std::string retention_problem;        ///< why older ones could not be removed; mostly empty
 };
 
@@ -120,8 +120,8 @@ class CheckpointSaver {
   std::optional<Snapshot> snapshot_;
   std::unique_ptr<Save> save_;  // the last one, once there was one
   std::optional<base::Error> last_failure_;
-  bool failure_is_thrown_ = false;
-  bool waits_ = false;  // nothing else is to be done on this thread: jobs run on it
+  bool waited_for_ = false;  // this save, from its begin on: what it throws is thrown
+  bool waits_ = false;       // nothing else is to be done on this thread: jobs run on it
   std::optional<BackgroundThread> thread_;  // last: its jobs use the others
 };
 

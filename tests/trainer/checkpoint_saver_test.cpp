@@ -11,6 +11,7 @@
 #include <latch>
 #include <mutex>
 
+#include "checkpoints/ledger.hpp"
 #include "comm/thread_communicator.hpp"
 #include "tests/support/fault_file_system.hpp"
 #include "tests/support/locked_file_system.hpp"
@@ -386,6 +387,68 @@ TEST_F(CheckpointSaverTest, SavesNothingWhenWhatMustBeDurableBeforeIsNot) {
     if (rank.group.world.rank() != 0) return;
     EXPECT_THAT(faulty_.list(kFolder), IsEmpty());
     EXPECT_THAT(failed_, ElementsAre("rank 0: syncing failed"));
+  });
+}
+
+TEST_F(CheckpointSaverTest, LeavesALedgerThatReachesTheNewestGoodOneWhereverThePowerIsCut) {
+  constexpr char kLedger[] = "/runs/a/ledger.jsonl";
+  const auto line = [](std::int64_t step) {
+    return checkpoints::LedgerEntry{.step = step, .samples = "5a"};
+  };
+  on_ranks(1, [&](Rank rank) {
+    bool cut = true;
+    for (int n = 1; cut; ++n) {
+      ASSERT_LT(n, 300);
+      std::map<std::int64_t, std::string> right;
+      std::unique_ptr<checkpoints::LedgerWriter> ledger;
+      auto with_ledger = options(rank);
+      with_ledger.observer.digest_known = [&](std::int64_t step, const std::string& digest) {
+        ledger->append_digest(step, digest);
+        return std::function<void()>(
+            [&] { files_.open(kLedger, base::OpenMode::kExisting)->sync(); });
+      };
+      faulty_.remove_all(kFolder);
+      faulty_.put(kLedger, "");
+      bool reached = false;
+      {
+        CheckpointSaver saver(std::move(with_ledger), rank.group, rank.step);
+        ledger = std::make_unique<checkpoints::LedgerWriter>(files_, kLedger, 0);
+        ledger->append(line(1));
+        rank.set(1);
+        right[1] = saver.save_and_wait({.info = {.step = 1}});
+        const auto before = faulty_.changes();
+        faulty_.cut_power_at(before + n);
+        try {
+          ledger->append(line(2));
+          rank.set(2);
+          right[2] = rank.keeper.digest(2);
+          saver.begin({.info = {.step = 2}});
+          for (std::int64_t step = 3; saver.busy(); ++step) {
+            ledger->append(line(step));
+            rank.set(static_cast<float>(step), &saver);
+            rank.boundary(saver);
+          }
+        } catch (const tests::PowerCut&) {
+          reached = true;
+        }
+      }  // the thread may go on until here, and finds the power gone
+      cut = reached || !failed_.empty();
+      failed_.clear();
+      faulty_.restart(tests::Unsynced::kPartial, static_cast<std::uint64_t>(n));
+
+      checkpoints::CheckpointStore store(files_, kFolder);
+      const auto found = store.newest_good();
+      ASSERT_TRUE(found) << "cut at change " << n;
+      const auto manifest = store.open(*found);
+      const auto step = manifest.info.step;
+      EXPECT_EQ(manifest.state_digest, right[step]) << "cut at change " << n;
+      EXPECT_TRUE(cut || step == 2) << "cut at change " << n;
+      ASSERT_NO_THROW(checkpoints::LedgerWriter(files_, kLedger, step)) << "cut at change " << n;
+      const auto check = checkpoints::read_ledger(files_, kLedger);
+      EXPECT_EQ(check.problem, "") << "cut at change " << n;
+      EXPECT_EQ(check.entries.back().state_digest, right[step]) << "cut at change " << n;
+      EXPECT_TRUE(cut || n > 20) << "so few changes cannot be a save";
+    }
   });
 }
 
