@@ -22,6 +22,7 @@ namespace {
 
 using base::ExitCode;
 
+constexpr std::chrono::seconds kPatienceForSegments{5};
 constexpr std::chrono::milliseconds kPeriod{5};
 /// From a launch's end to the end of everything that it has started.
 constexpr std::chrono::seconds kTidyPatience{10};
@@ -152,7 +153,8 @@ bool DrillLab::follow(const Drill& drill, const DrillLaunch& launch, Observation
   for (auto& process : processes_left(kTidyPatience)) {
     observed.leftovers.push_back(std::move(process));
   }
-  for (auto& segment : segments_left(segments)) observed.leftovers.push_back(std::move(segment));
+  for (auto& segment : segments_left(segments, kPatienceForSegments))
+    observed.leftovers.push_back(std::move(segment));
   return in_time;
 }
 

@@ -62,6 +62,19 @@ bool is_used(const std::string& path) {
   return false;
 }
 
+std::vector<std::string> unused_segments(const std::set<std::string>& before,
+                                         const std::string& directory) {
+  std::vector<std::string> left;
+  for (const auto& name : segments_in(directory)) {
+    const auto path = directory + "/" + name;
+    struct stat status {};
+    if (before.contains(name) || ::stat(path.c_str(), &status) != 0) continue;
+    if (status.st_uid != ::getuid() || is_used(path)) continue;
+    left.push_back(fmt::format("{} ({} bytes)", path, status.st_size));
+  }
+  return left;
+}
+
 }  // namespace
 
 void adopt_orphans() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
@@ -94,16 +107,15 @@ std::set<std::string> segments_in(const std::string& directory) {
 }
 
 std::vector<std::string> segments_left(const std::set<std::string>& before,
+                                       std::chrono::milliseconds patience,
                                        const std::string& directory) {
-  std::vector<std::string> left;
-  for (const auto& name : segments_in(directory)) {
-    const auto path = directory + "/" + name;
-    struct stat status {};
-    if (before.contains(name) || ::stat(path.c_str(), &status) != 0) continue;
-    if (status.st_uid != ::getuid() || is_used(path)) continue;
-    left.push_back(fmt::format("{} ({} bytes)", path, status.st_size));
+  auto& clock = base::Clock::system();
+  const auto deadline = clock.now() + patience;
+  for (;;) {
+    auto left = unused_segments(before, directory);
+    if (left.empty() || clock.now() > deadline) return left;
+    clock.sleep_for(10 * kPeriod);
   }
-  return left;
 }
 
 }  // namespace lockstep::launcher

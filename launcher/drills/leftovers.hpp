@@ -22,8 +22,10 @@ std::vector<std::string> processes_left(std::chrono::milliseconds patience);
 std::set<std::string> segments_in(const std::string& directory = "/dev/shm");
 
 /// Of those that are there now and were not `before`: the ones of this user that no process maps
-/// or holds open, so that nobody will remove them.
+/// or holds open and that nobody removes within `patience`, as an mpirun of another job does whose
+/// ranks have just ended.
 std::vector<std::string> segments_left(const std::set<std::string>& before,
+                                       std::chrono::milliseconds patience,
                                        const std::string& directory = "/dev/shm");
 
 }  // namespace lockstep::launcher

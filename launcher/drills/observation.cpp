@@ -37,7 +37,8 @@ std::vector<DrillEvent> read_events_of(base::FileSystem& files, const std::strin
                       .rank = value_of(line, "rank", -1),
                       .phase = value_of<std::string>(line, "phase", ""),
                       .step = value_of<std::int64_t>(line, "step", -1),
-                      .exit_code = value_of(line, "exit_code", -1)});
+                      .exit_code = value_of(line, "exit_code", -1),
+                      .from = value_of<std::string>(line, "from", "")});
   }
   return events;
 }
@@ -185,7 +186,8 @@ std::string happened(const Drill& drill, const Observation& observed) {
     } else if (event.name == "restart") {
       parts.emplace_back("restart");
     } else if (event.name == "resume") {
-      parts.push_back(fmt::format("on from step {}", event.step));
+      parts.push_back(
+          fmt::format("on from step {}{}", event.step, event.from == "memory" ? " in memory" : ""));
     } else if (event.name == "checkpoint_failed") {
       parts.push_back(fmt::format("save of step {} failed", event.step));
     } else if (event.name == "end" &&

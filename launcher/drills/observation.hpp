@@ -20,6 +20,7 @@ struct DrillEvent {
   std::string phase{};
   std::int64_t step = -1;
   int exit_code = -1;
+  std::string from{};  ///< of a resume: `memory`, or a checkpoint's path
 };
 
 /// What a run's own files say.

@@ -50,7 +50,7 @@ TEST(Leftovers, AreSegmentsThatNobodyUses) {
   make("held");
   const int held = ::open(directory.file("held").c_str(), O_RDONLY);
 
-  const auto left = segments_left(before, directory.path());
+  const auto left = segments_left(before, std::chrono::milliseconds(0), directory.path());
 
   EXPECT_THAT(left, ElementsAre(directory.file("orphan") + " (5 bytes)"));
   ::close(held);

@@ -53,6 +53,9 @@ std::vector<std::string> problems_of(const Observation& observed, const Drill& d
 TEST(Observation, OfARecoveredRunIsAsItMustBe) {
   EXPECT_THAT(problems_of(recovered()), IsEmpty());
   EXPECT_EQ(happened(a_kill(), recovered()), "killed (rank 1, step 33), restart, on from step 30");
+  auto kept = recovered();
+  kept.run->events[3].from = "memory";
+  EXPECT_THAT(happened(a_kill(), kept), testing::EndsWith("on from step 30 in memory"));
 }
 
 TEST(Observation, NamesEachWayInWhichARunIsOtherThanItMustBe) {
