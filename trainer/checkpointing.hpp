@@ -49,6 +49,8 @@ class Checkpointing {
   /// Saves and returns the digest when the checkpoint is durable. Throws the first rank's error on
   /// all ranks when it fails.
   std::string save_and_wait(checkpoints::CheckpointInfo info, std::int64_t best_step);
+  /// The save under way has ended, well or not, when this returns.
+  void finish() { saver_.finish(); }
   /// Rank 0 may write run.json when this has returned.
   void let_commit_end() { saver_.let_commit_end(); }
 

@@ -292,6 +292,8 @@ void Trainer::face_divergence(StepNote& note) {
                       .action = name_of(decision.action),
                       .samples = {}};
   if (recorder_) told.samples = samples_of(made_.loader, note.step - 1);
+  // What was still good is durable then, and no save removes the checkpoint that is gone back to.
+  if (checkpointing_ && decision.action != Action::kSkip) checkpointing_->finish();
   if (decision.action == Action::kSkip) {
     made_.step->skip(note.step, metadata());
     note.skipped = decision.reason;

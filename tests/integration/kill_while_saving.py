@@ -45,6 +45,11 @@ def is_saving(checkpoints):
         entry.name.endswith(".partial") for entry in checkpoints.iterdir())
 
 
+def has_checkpoint(checkpoints):
+    return checkpoints.exists() and any(
+        entry.name.startswith("step-") for entry in checkpoints.iterdir())
+
+
 def kill(pids):
     for pid in pids:
         try:
@@ -54,14 +59,15 @@ def kill(pids):
 
 
 def kill_at_random(lab, run, seconds, chance):
-    """Starts the run and kills it `seconds` at most after its first save began. Whether that was
-    within a save."""
+    """Starts the run and kills it `seconds` at most after its first save began or, half of the time,
+    ended. Whether that was within a save."""
     where = chance.choice(["true", "false"])
     process = lab.start("mpirun", "-n", RANKS, WORKER, "train", "exp.yaml", f"run.name={run}",
                         f"checkpoint.background={where}")
     checkpoints = lab.path / "runs" / run / "checkpoints"
     end = time.monotonic() + PATIENCE_SECONDS
-    while not is_saving(checkpoints) and process.poll() is None:
+    begun = chance.choice([is_saving, has_checkpoint])
+    while not begun(checkpoints) and process.poll() is None:
         check(time.monotonic() < end, f"waited {PATIENCE_SECONDS} s for the first save")
         time.sleep(0.001)
     pids = workers_of(run)
