@@ -17,12 +17,16 @@ namespace {
 
 using Kind = Fault::Kind;
 
-constexpr std::array kKinds{
-    std::pair{"kill", Kind::kKill},        std::pair{"segfault", Kind::kSegfault},
-    std::pair{"freeze", Kind::kFreeze},    std::pair{"slow", Kind::kSlow},
-    std::pair{"hang", Kind::kHang},        std::pair{"exit", Kind::kExit},
-    std::pair{"nan", Kind::kNan},          std::pair{"disk-full", Kind::kDiskFull},
-    std::pair{"mismatch", Kind::kMismatch}};
+constexpr std::array kKinds{std::pair{"kill", Kind::kKill},
+                            std::pair{"segfault", Kind::kSegfault},
+                            std::pair{"freeze", Kind::kFreeze},
+                            std::pair{"slow", Kind::kSlow},
+                            std::pair{"hang", Kind::kHang},
+                            std::pair{"exit", Kind::kExit},
+                            std::pair{"nan", Kind::kNan},
+                            std::pair{"corrupt", Kind::kCorrupt},
+                            std::pair{"disk-full", Kind::kDiskFull},
+                            std::pair{"mismatch", Kind::kMismatch}};
 
 [[noreturn]] void not_understood(std::string_view word) {
   throw ConfigError("LOCKSTEP_FAULT has " + quote(word) +
@@ -89,6 +93,7 @@ void strike_now(const Fault& fault) {
     case Kind::kHang:
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     case Kind::kNan:
+    case Kind::kCorrupt:
     case Kind::kDiskFull:
     case Kind::kMismatch: break;
   }

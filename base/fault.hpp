@@ -22,6 +22,7 @@ struct Fault {
     kHang,      ///< sleeps for ever
     kExit,      ///< leaves at once with code 1, without a word
     kNan,       ///< asked for by name where gradients are: see FaultPlan::wants
+    kCorrupt,   ///< likewise: a bit of this node's parameters flips
     kDiskFull,  ///< likewise where checkpoint files are written
     kMismatch,  ///< likewise where collectives are called
   };

@@ -52,6 +52,7 @@ struct KeptState::Stamp {
 
 struct KeptState::Slot {
   std::atomic<std::int64_t> step;
+  std::uint64_t serial;  // of metadata: the larger one was written later
   std::uint64_t bytes;
   std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
 };
@@ -204,10 +205,11 @@ void KeptState::keep_counters(std::int64_t step, std::span<const std::int64_t> c
 
 void KeptState::keep_metadata(std::int64_t step, std::string_view metadata) {
   LOCKSTEP_EXPECT(metadata.size() <= kMetadataBytes, "metadata too long to keep in memory");
-  const bool first_is_older = metadata_slot(0).step.load() <= metadata_slot(1).step.load();
+  const bool first_is_older = metadata_slot(0).serial <= metadata_slot(1).serial;
   auto& slot = metadata_slot(first_is_older ? 0 : 1);
   slot.step.store(kNever, std::memory_order_relaxed);
   order();
+  slot.serial = metadata_slot(first_is_older ? 1 : 0).serial + 1;
   slot.bytes = metadata.size();
   std::memcpy(slot.data(), metadata.data(), metadata.size());
   order();
@@ -257,7 +259,7 @@ std::string KeptState::metadata(std::int64_t step) const {
     auto& slot = metadata_slot(index);
     const auto of = slot.step.load(std::memory_order_acquire);
     if (of < 0 || of > step) continue;
-    if (newest == nullptr || of >= newest->step.load()) newest = &slot;
+    if (newest == nullptr || slot.serial > newest->serial) newest = &slot;
   }
   if (newest == nullptr || newest->bytes > kMetadataBytes) return {};
   return {reinterpret_cast<const char*>(newest->data()), newest->bytes};

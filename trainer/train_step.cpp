@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "comm/agreement.hpp"
 #include "comm/micro_batch_plan.hpp"
 #include "trainer/autograd_gradients.hpp"
@@ -144,6 +145,8 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
   laps.add_to(times_.exchange);
 
+  const auto every = options_.compare_nodes_every_steps;
+  if (every > 0 && (step + 1) % every == 0) compare_nodes(step);
   if (kept_ && group_.topology.local_rank == 0) {
     kept_->keep_counters(step + 1, space_->counters());
   }
@@ -252,6 +255,18 @@ double TrainStep::norm_of(const Table& table) const {
   const double squares =
       comm::tree_sum(std::span<const double>(table.block_squares, blocks_.size()));
   return std::sqrt(squares) / static_cast<double>(gradients_->divisor());
+}
+
+/// Before the update, which spreads every owner's parameters: what has changed by itself in a
+/// node's copy since the last one would go unseen afterwards, though gradients were computed with
+/// it.
+void TrainStep::compare_nodes(std::int64_t step) const {
+  if (group_.topology.node_count == 1) return;
+  const auto count = static_cast<std::size_t>(space_->layout().flat_count());
+  const auto digest =
+      base::to_hex(base::xxh3_128(std::as_bytes(std::span(space_->memory().flat, count))));
+  comm::require_agreement(group_.world, "parameters in step " + std::to_string(step + 1), digest,
+                          base::ExitCode::kFailed);
 }
 
 std::size_t TrainStep::fixed_table_bytes() const {

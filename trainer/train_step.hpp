@@ -39,6 +39,8 @@ struct TrainStepOptions {
   double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip
   OptimizerOptions optimizer;
   Schedule schedule;
+  /// Compare the nodes' copies of the parameters in every so manyeth step; 0 = never.
+  std::int64_t compare_nodes_every_steps = 0;
   /// Keep the state of the last finished step beside the one under way, see KeptState.
   bool keep_last_step = false;
   std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
@@ -121,6 +123,9 @@ class TrainStep {
     RankSignals* signals(int rank) const;
   };
 
+  /// Throws CommError naming the ranks and hosts whose parameters are not those of the others.
+  /// Collective.
+  void compare_nodes(std::int64_t step) const;
   /// Takes over what former ranks left, when all of it is there. Collective.
   std::optional<std::int64_t> recover(float* flat);
   KeptShape kept_shape_of(const ParameterLayout& layout, FlatRange ranks, std::size_t states) const;

@@ -260,11 +260,18 @@ StepNote Trainer::note_of(std::int64_t step) const {
   return note;
 }
 
-/// As a drill asks: the first micro-batch of this rank with inputs that are no numbers.
+/// As a drill asks: the first micro-batch of this rank with inputs that are no numbers, or a bit of
+/// the parameters flipped before it.
 MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
   if (options_.faults.wants(base::Fault::Kind::kNan, base::Phase::kStep, step) &&
       batch.index == made_.loader.micro_begin && batch.inputs.is_floating_point()) {
     batch.inputs = torch::full_like(batch.inputs, std::nan(""));
+  }
+  if (options_.faults.wants(base::Fault::Kind::kCorrupt, base::Phase::kStep, step) &&
+      batch.index == made_.loader.micro_begin) {
+    // As a bad memory cell does: the lowest bit of the first parameter in this node's copy.
+    auto* first = reinterpret_cast<std::uint32_t*>(made_.step->parameters().memory().flat);
+    *first ^= 1U;
   }
   return batch;
 }
@@ -272,6 +279,9 @@ MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
 StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   enter(base::Phase::kStep);
   const auto begin = std::chrono::steady_clock::now();
+  if (options_.faults.wants(base::Fault::Kind::kMismatch, base::Phase::kStep, step)) {
+    group_.world.barrier("a call that a drill makes on this rank alone");
+  }
   auto note = note_of(step);
   note.result = (*made_.step)(
       step, [&] { return poisoned(batches.next(), step); },

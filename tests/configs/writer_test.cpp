@@ -162,7 +162,7 @@ TEST(ConfigHash, ChangesWithEachKnobThatMayChangeTheResult) {
 // that changes results is added, this value changes, and that is right.
 TEST(ConfigHash, IsStable) {
   EXPECT_EQ(config_hash(read_small({}).config),
-            "d3255f8ccdb2194fc4eedf3ed1f9b514f83620a831e2d52ee0a7a109ce47222a");
+            "49742d73bec9fe6c7639fd7e1e7bc7bfc7e20bc7bff0003a7a1bc06cecc193cd");
 }
 
 }  // namespace

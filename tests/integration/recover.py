@@ -59,6 +59,24 @@ with Lab() as lab:
                  environment={"LOCKSTEP_FAULT": "kill phase=step step=33"})
     check(lab.show("alone")["state_digest"] == calm["state_digest"], "alone: other bits")
 
+    # Two pretend nodes have a copy of the parameters each; a bit that flips in one of them is found
+    # in the same step, and what went on from the damaged memory would not be taken for whole.
+    done = lab.lockstep("train", "exp.yaml", "launch.ranks_per_node=1", "--ranks", 2, "--name",
+                        "corrupted", "log.compare_nodes_every_steps=1",
+                        environment={"LOCKSTEP_FAULT": "corrupt rank=1 phase=step step=33"})
+    check_contains(done.stderr, "parameters in step 34", "restart 1 of 3")
+    record = lab.show("corrupted")
+    check(record["state_digest"] == calm["state_digest"], "corrupted: other bits")
+    lab.lockstep("verify", "corrupted")
+
+    # Ranks that wait for each other in different calls are told apart from slow ones.
+    done = lab.lockstep("train", "exp.yaml", "launch.hang_seconds=2", "--ranks", 2, "--name",
+                        "mismatched",
+                        environment={"LOCKSTEP_FAULT": "mismatch rank=1 phase=step step=33"})
+    check_contains(done.stderr, "all ranks waited for each other", "rank 0 in node barrier",
+                   "rank 1 in barrier", "a call that a drill makes", "restart 1 of 3")
+    check(lab.show("mismatched")["state_digest"] == calm["state_digest"], "mismatched: other bits")
+
     # A rank that dies whenever it gets somewhere is not started for ever.
     lab.lockstep("train", "exp.yaml", "--ranks", 2, "--name", "hopeless", code=8,
                  environment={"LOCKSTEP_FAULT": "kill rank=1 phase=step step=33 attempt=-1"})

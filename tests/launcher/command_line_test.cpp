@@ -37,7 +37,7 @@ TEST_F(CommandLine, WithoutWordsIsAShortHelpWithTwoExamples) {
 TEST_F(CommandLine, ListsOnlyCommandsThatExist) {
   const auto help = lockstep_.run({"--help"}).output;
 
-  for (const char* later : {"sweep", "submit", "pipeline", "replay"}) {
+  for (const char* later : {"sweep", "submit", "pipeline"}) {
     EXPECT_THAT(help, Not(HasSubstr(later)));
   }
   for (const char* name : {"train",
