@@ -1,7 +1,7 @@
 """Lockstep against its peers, in one run: the same data, models, sizes, threads and core binding,
 interleaved A B B A, each run in a new process. See README.md beside this file for the rules.
 
-    ./bootstrap.sh bench [--quick] [--parts steps,sums,memory,data,checkpoints]
+    ./bootstrap.sh bench [--quick] [--parts steps,sums,memory,data,checkpoints,recovery]
                          [--models tiny,mlp,wide,cnn,gpt,resnet18] [--contests exact-1k,...]
 
 Writes RESULTS.md and RESULTS.json beside this file (with --quick: prints only)."""
@@ -24,6 +24,7 @@ import numpy as np
 import checkpoint_saves
 import data_path
 import extras
+import recovery
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -450,9 +451,10 @@ def save(report, output):
 
 
 MEASURE = {"sums": extras.measure_sums, "memory": extras.measure_memory,
-           "data": data_path.measure, "checkpoints": checkpoint_saves.measure}
+           "data": data_path.measure, "checkpoints": checkpoint_saves.measure,
+           "recovery": recovery.measure}
 RENDER = {"sums": extras.render_sums, "memory": extras.render_memory, "data": data_path.render,
-          "checkpoints": checkpoint_saves.render}
+          "checkpoints": checkpoint_saves.render, "recovery": recovery.render}
 
 
 def main():
