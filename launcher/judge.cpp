@@ -81,9 +81,12 @@ Verdict verdict_by_processes(const LaunchFacts& facts) {
   const bool local = facts.kind == LaunchKind::kLocal;
   const std::string launcher = local ? "rank 0" : name_of(facts.kind);
   if (facts.end.signalled) return killed(launcher, local ? 0 : -1, {}, facts.end.value);
+  // The ranks' own codes for a stop at once are codes of a signal only where nobody asked for one.
+  const bool own_code = is_known_code(facts.end.value) && facts.stop_requests > 0;
   if (!facts.death && !local && facts.end.value > 128 && facts.end.value < 128 + NSIG &&
-      !is_known_code(facts.end.value)) {
-    // Open MPI 4.1 now and then ends without its notice; its own code still tells the signal.
+      !own_code) {
+    // Open MPI 4.1 now and then ends without its notice; its own code still tells the signal. srun
+    // ends with 143 when it could not start a task and so ended the others.
     return killed("a rank", -1, {}, facts.end.value - 128);
   }
   Verdict verdict;

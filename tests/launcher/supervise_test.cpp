@@ -222,6 +222,18 @@ TEST(Judge, ReadsTheSignalFromMpirunsCodeWhenItsNoticeIsMissing) {
   EXPECT_EQ(end.verdict->rank, -1);
 }
 
+TEST(Judge, TakesALauncherThatEndedItsRanksForAFailureUnlessSomebodyAskedForIt) {
+  // A job that Slurm had put back into the queue could not start a task on the node that had died:
+  // srun ended the others with SIGTERM, and the run counted as stopped by its user.
+  auto facts = failed_under_mpirun(143);
+  facts.kind = LaunchKind::kSrun;
+  EXPECT_EQ(judge(facts).exit_code, 1);
+  EXPECT_EQ(judge(facts).verdict->message, "a rank killed by signal 15 (Terminated)");
+
+  facts.stop_requests = 1;
+  EXPECT_EQ(judge(facts).exit_code, 143);
+}
+
 TEST(Judge, NeverCallsAFailedLaunchDone) {
   auto facts = failed_under_mpirun(1);
   facts.agreed_code = 0;
