@@ -23,7 +23,7 @@ log: {metrics_every_steps: 0}
 """
 MPI_ENVIRONMENT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 KILLS = 6
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 30
 MOST_RATIO, MOST_SECONDS, MOST_AGAIN = 0.2, 2.5, 1
 
 
@@ -168,10 +168,17 @@ class Bench:
     def kill(self, kills):
         random.seed(1)
         own, again = self.own(kills)
-        peer, peer_again = self.peer(kills)
+        peer, peer_again, lost = [], [], 0
+        while len(peer) < kills and lost <= kills:
+            # Now and then torchrun's survivor waits for ever: that is told, not averaged.
+            try:
+                seconds, repeated = self.peer(1)
+                peer, peer_again = peer + seconds, peer_again + repeated
+            except TimeoutError:
+                lost += 1
         own_more, more = self.own(kills)
         own, again = own + own_more, again + more
-        return {"own": own, "peer": peer, "again": again, "peer_again": peer_again,
+        return {"own": own, "peer": peer, "again": again, "peer_again": peer_again, "peer_lost": lost,
                 "ratio": statistics.median(own) / statistics.median(peer)}
 
 
@@ -201,5 +208,7 @@ def render(found, _):
             f"| under {MOST_SECONDS} s | {holds(longest < MOST_SECONDS)} |",
             f"| steps computed again, most | {again} | {max(found['peer_again'])} | "
             f"| at most {MOST_AGAIN} | {holds(again <= MOST_AGAIN)} |", "",
-            f"- {len(found['own'])} kills here, {len(found['peer'])} there; "
+            f"- {len(found['own'])} kills here, {len(found['peer'])} there, "
+            f"and {found['peer_lost']} more after which torchrun did not come back in "
+            f"{PATIENCE_SECONDS} s; "
             f"commit {found['commit']}"]
