@@ -26,9 +26,10 @@ readonly PACKAGES=(
   libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
   hdf5-plugin-lzf liblzf1 hdf5-filter-plugin hdf5-filter-plugin-blosc-serial
-  munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins
 )
 readonly MPI_PACKAGES=(openmpi-bin libopenmpi-dev)
+# Daemons that one test starts, as root; nobody wants them on a machine that only trains.
+readonly TEST_PACKAGES=(munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins)
 
 usage() {
   cat <<'END'
@@ -106,9 +107,9 @@ step() {
   seconds_since "$start"
 }
 
-# The packages of the list that are not installed.
-missing_packages() {
-  local wanted=("${PACKAGES[@]}") installed package mpi
+# The packages that are not installed, of the lists and of those named besides.
+missing_packages() { # missing_packages [PACKAGE...]
+  local wanted=("${PACKAGES[@]}" "$@") installed package mpi
   mpi=$(command -v mpicc || true)
   if [ -z "$mpi" ] || [ "$mpi" = /usr/bin/mpicc ]; then wanted+=("${MPI_PACKAGES[@]}"); fi
   installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
@@ -118,14 +119,14 @@ missing_packages() {
   done
 }
 
-install_packages() {
+install_packages() { # install_packages [PACKAGE...]
   local -a missing rights=()
   if ! command -v dpkg-query >/dev/null; then
     echo "packages   not a Debian system, so these are yours to provide:"
     echo "           ${PACKAGES[*]} ${MPI_PACKAGES[*]}"
     return
   fi
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -gt 0 ] || return 0
 
   if [ "$(id -u)" -ne 0 ]; then
@@ -218,9 +219,9 @@ job_count() {
   echo "$jobs"
 }
 
-build() {
+build() { # build [PACKAGE...]: what is to be installed besides
   local torch settings jobs
-  install_packages
+  install_packages "$@"
   torch=$(own_torch)
   if [ -n "$torch" ]; then
     echo "torch      using $torch"
@@ -230,7 +231,7 @@ build() {
 
   # Ninja configures again when a CMakeLists.txt changes; this is for what it cannot see.
   settings="in $PWD with torch '$torch', arrow '$(echo "$VENV"/lib/python3*/site-packages/pyarrow)',\
- mpicc '$(command -v mpicc || true)'"
+ mpicc '$(command -v mpicc || true)', slurmctld '$(command -v slurmctld || true)'"
   if [ ! -f build/build.ninja ] || [ "$(cat build/configured 2>/dev/null)" != "$settings" ]; then
     step configure "configuring build/" cmake --preset release --fresh \
       -DLOCKSTEP_TORCH_ROOT="$torch" -DLOCKSTEP_BUILD_TRAINER=ON -DLOCKSTEP_BUILD_TESTS=ON
@@ -279,7 +280,7 @@ main() {
       echo "the binaries are in build/bin/"
       ;;
     test)
-      build
+      if [ "$(id -u)" -eq 0 ]; then build "${TEST_PACKAGES[@]}"; else build; fi
       run_tests "$@"
       ;;
     demo)

@@ -29,29 +29,21 @@ std::int64_t monotonic_nanoseconds();
 class Position {
  public:
   void enter(Phase phase) {
-    const auto now = monotonic_nanoseconds();
     phase_.store(phase, std::memory_order_relaxed);
-    entered_.store(now, std::memory_order_relaxed);
-    since_.store(now, std::memory_order_release);
+    entered_.store(monotonic_nanoseconds(), std::memory_order_relaxed);
   }
   /// `steps` optimizer steps are finished.
-  void finished(std::int64_t steps) {
-    step_.store(steps, std::memory_order_relaxed);
-    since_.store(monotonic_nanoseconds(), std::memory_order_release);
-  }
+  void finished(std::int64_t steps) { step_.store(steps, std::memory_order_relaxed); }
 
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   std::int64_t step() const { return step_.load(std::memory_order_relaxed); }
   /// When the phase began, on the clock of monotonic_nanoseconds.
   std::int64_t entered() const { return entered_.load(std::memory_order_relaxed); }
-  /// When phase or step last changed, on the clock of monotonic_nanoseconds.
-  std::int64_t since() const { return since_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<Phase> phase_{Phase::kStart};
   std::atomic<std::int64_t> step_{0};
   std::atomic<std::int64_t> entered_{monotonic_nanoseconds()};
-  std::atomic<std::int64_t> since_{monotonic_nanoseconds()};
 };
 static_assert(std::atomic<Phase>::is_always_lock_free);
 static_assert(std::atomic<std::int64_t>::is_always_lock_free);

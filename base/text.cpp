@@ -133,6 +133,17 @@ std::string joined(std::span<const std::string> parts, std::string_view separato
   return text;
 }
 
+std::string rank_list(std::span<const int> ranks) {
+  constexpr std::size_t kShown = 8;
+  std::vector<std::string> parts;
+  for (const int rank : ranks.first(std::min(ranks.size(), kShown))) {
+    parts.push_back(std::to_string(rank));
+  }
+  std::string text = (ranks.size() == 1 ? "rank " : "ranks ") + joined(parts);
+  if (ranks.size() > kShown) text += " and " + std::to_string(ranks.size() - kShown) + " more";
+  return text;
+}
+
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
   if (text.empty()) return parts;

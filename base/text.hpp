@@ -34,6 +34,9 @@ std::string quote(std::string_view text);
 /// `a, b, c`.
 std::string joined(std::span<const std::string> parts, std::string_view separator = ", ");
 
+/// `rank 3`, `ranks 1, 3`; long lists are cut: `ranks 0, 1, 2, 3, 4, 5, 6, 7 and 24 more`.
+std::string rank_list(std::span<const int> ranks);
+
 /// `text` cut at each `separator`; an empty text has no parts.
 std::vector<std::string> split(std::string_view text, char separator);
 

@@ -129,7 +129,7 @@ void Communicator::compare_histories(const Operation& operation) {
   }
   if (different.empty()) return;
   throw base::CommError(
-      rank_list(different) + " did not call the same collectives as rank 0 up to " +
+      base::rank_list(different) + " did not call the same collectives as rank 0 up to " +
       describe(operation) + " (all ranks must call the same, in the same order); report this bug");
 }
 

@@ -1,24 +1,11 @@
 #include "comm/waiting.hpp"
 
-#include <vector>
-
 #include "base/text.hpp"
 
 namespace lockstep::comm {
 
-std::string rank_list(std::span<const int> ranks) {
-  constexpr std::size_t kShown = 8;
-  std::vector<std::string> parts;
-  for (const int rank : ranks.first(std::min(ranks.size(), kShown))) {
-    parts.push_back(std::to_string(rank));
-  }
-  std::string text = (ranks.size() == 1 ? "rank " : "ranks ") + base::joined(parts);
-  if (ranks.size() > kShown) text += " and " + std::to_string(ranks.size() - kShown) + " more";
-  return text;
-}
-
 std::string not_arrived(std::span<const int> ranks) {
-  return rank_list(ranks) + (ranks.size() == 1 ? " has" : " have") + " not arrived";
+  return base::rank_list(ranks) + (ranks.size() == 1 ? " has" : " have") + " not arrived";
 }
 
 base::TimeoutError timeout_error(const std::string& waiter, int rank,

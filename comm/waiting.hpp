@@ -9,9 +9,6 @@
 
 namespace lockstep::comm {
 
-/// `rank 3`, `ranks 1, 3`; long lists are cut: `ranks 0, 1, 2, 3, 4, 5, 6, 7 and 24 more`.
-std::string rank_list(std::span<const int> ranks);
-
 /// `ranks 1, 3 have not arrived`.
 std::string not_arrived(std::span<const int> ranks);
 

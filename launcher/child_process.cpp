@@ -13,9 +13,9 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "base/error.hpp"
+#include "base/process_status.hpp"
 #include "base/text.hpp"
 #include "launcher/process_guard.hpp"
 
@@ -34,21 +34,6 @@ using detail::GuardMessage;
 void close_if_open(int& descriptor) {
   if (descriptor >= 0) close(descriptor);
   descriptor = -1;
-}
-
-/// Parent of a process by /proc/PID/stat; its name, in parentheses, may hold anything.
-std::optional<int> parent_of(const std::filesystem::path& directory) {
-  std::ifstream file(directory / "stat");
-  std::string stat;
-  if (!std::getline(file, stat, '\0')) return std::nullopt;
-  const auto close = stat.rfind(')');
-  if (close == std::string::npos || close + 4 >= stat.size()) return std::nullopt;
-  int parent = 0;
-  const auto* begin = stat.data() + close + 4;
-  if (std::from_chars(begin, stat.data() + stat.size(), parent).ec != std::errc()) {
-    return std::nullopt;
-  }
-  return parent;
 }
 
 }  // namespace
@@ -140,7 +125,9 @@ std::vector<int> descendants_of(int pid) {
     int number = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
     if (error != std::errc() || end != name.data() + name.size()) continue;
-    if (const auto parent = parent_of(entry.path())) parents.emplace_back(number, *parent);
+    if (const auto status = base::process_status(number)) {
+      parents.emplace_back(number, status->parent);
+    }
   }
   std::vector<int> found{pid};
   for (std::size_t i = 0; i < found.size(); ++i) {

@@ -30,12 +30,6 @@ std::vector<int> ranks_where(std::span<const RankView> ranks, auto condition) {
   return found;
 }
 
-std::string rank_list(const std::vector<int>& ranks) {
-  std::vector<std::string> names;
-  for (const int rank : ranks) names.push_back(std::to_string(rank));
-  return (ranks.size() == 1 ? "rank " : "ranks ") + base::joined(names);
-}
-
 }  // namespace
 
 HangWatch::Time HangWatch::allowed(base::Phase phase) const {
@@ -103,7 +97,7 @@ Verdict hang_verdict(std::span<const RankView> ranks, nanoseconds waited) {
   if (late.size() == ranks.size() && late.size() > 1) {
     verdict.message = fmt::format("no rank got any further for {}", base::format_duration(waited));
   } else if (!late.empty()) {
-    verdict.message = fmt::format("{} got no further for {} ({})", rank_list(late),
+    verdict.message = fmt::format("{} got no further for {} ({})", base::rank_list(late),
                                   base::format_duration(waited), what);
   } else {
     std::set<std::string> operations;

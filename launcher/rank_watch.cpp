@@ -5,34 +5,16 @@
 
 #include <algorithm>
 #include <csignal>
-#include <fstream>
-#include <sstream>
-#include <string>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "base/process_status.hpp"
 
 namespace lockstep::launcher {
 namespace {
 
 int open_pid(std::int64_t pid) {
   return static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0));
-}
-
-/// Its state and processor time by /proc/PID/stat (proc(5)); the name in parentheses may hold
-/// anything.
-void look_at_process(std::int64_t pid, RankView& view) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  if (!std::getline(file, line, '\0')) return;
-  const auto name_end = line.rfind(')');
-  if (name_end == std::string::npos) return;
-  std::istringstream fields(line.substr(name_end + 1));
-  fields >> view.state;
-  std::string skipped;
-  for (int field = 4; field < 14; ++field) fields >> skipped;
-  std::int64_t user = 0, system = 0;
-  if (fields >> user >> system) view.cpu_ticks = user + system;
 }
 
 bool is_orderly(const Ending& ending) {
@@ -138,7 +120,12 @@ std::vector<RankView> RankWatch::views() const {
                   .phase = row.position.phase(),
                   .step = row.position.step(),
                   .waits_in = row.wait.read()};
-    if (view.lives) look_at_process(row.pid(), view);
+    const auto status =
+        view.lives ? base::process_status(static_cast<int>(row.pid())) : std::nullopt;
+    if (status) {
+      view.state = status->state;
+      view.cpu_ticks = status->cpu_ticks;
+    }
     views.push_back(std::move(view));
   }
   return views;

@@ -22,6 +22,8 @@
 
 namespace lockstep::launcher {
 
+inline base::FileSystem& files() { return base::FileSystem::posix(); }
+
 enum class Verb { kTrain, kResume, kEvaluate, kPredict, kReplay, kDescribe, kBenchComm };
 
 struct Arguments {

@@ -25,8 +25,6 @@ namespace {
 
 using base::ExitCode;
 
-base::FileSystem& files() { return base::FileSystem::posix(); }
-
 /// Reads the configuration that the command names. Local, before MPI.
 void load_config(Worker& worker) {
   if (worker.arguments.verb == Verb::kBenchComm) return;

@@ -24,8 +24,6 @@ namespace {
 
 using base::ExitCode;
 
-base::FileSystem& files() { return base::FileSystem::posix(); }
-
 /// Shows the progress line now and then.
 class ProgressPrinter {
  public:

@@ -21,8 +21,6 @@ namespace {
 
 using base::ExitCode;
 
-base::FileSystem& files() { return base::FileSystem::posix(); }
-
 /// The model of a run as its newest good checkpoint, or the named one, has it.
 struct LoadedModel {
   trainer::InferenceAssembly made;

@@ -62,7 +62,7 @@ CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group
       train_step_(train_step),
       store_(options_.files, options_.directory, options_.clock) {
   if (options_.copies == CheckpointSaverOptions::Copies::kKept) {
-    snapshot_.emplace(bytes_of(state_files(0).owned()));
+    snapshot_.emplace(bytes_of(StateFiles(train_step_, 0, group_.topology).owned()));
   }
   thread_.emplace([this] {
     if (snapshot_) snapshot_->prepare();
@@ -73,16 +73,10 @@ CheckpointSaver::~CheckpointSaver() { train_step_.before_change({}); }
 
 std::int64_t CheckpointSaver::step() const { return save_ ? save_->request.info.step : -1; }
 
-StateFiles CheckpointSaver::state_files(std::int64_t steps_done) {
-  const auto& topology = group_.topology;
-  return StateFiles(train_step_, steps_done, topology.rank, topology.local_rank,
-                    topology.local_size);
-}
-
 void CheckpointSaver::begin(SaveRequest request) {
   LOCKSTEP_EXPECT(snapshot_.has_value(), "a save in the background without memory for it");
   const auto begun = options_.clock.now();
-  auto state = state_files(request.info.step);
+  StateFiles state(train_step_, request.info.step, group_.topology);
   auto copies = snapshot_->begin(state.owned());
   for (const auto& extent : state.owned()) {
     if (extent.each_rank) snapshot_->keep(extent.memory);
@@ -144,12 +138,10 @@ void CheckpointSaver::advance(JobState all) {
     case Phase::kCommitting:
       phase_ = Phase::kIdle;
       if (options_.observer.saved) {
-        std::uint64_t bytes = 0;
-        for (const auto& extent : save_->state.extents()) bytes += extent.length;
         const auto took = save_->durable - save_->begun;
         options_.observer.saved({.step = step(),
                                  .digest = save_->digest,
-                                 .bytes = bytes,
+                                 .bytes = save_->state.bytes(),
                                  .blocked = waited_for_ ? took : save_->blocked,
                                  .took = took,
                                  .retention_problem = save_->retention_problem});
@@ -243,7 +235,7 @@ void CheckpointSaver::finish() {
 
 std::string CheckpointSaver::save_and_wait(SaveRequest request) {
   finish();
-  auto state = state_files(request.info.step);
+  StateFiles state(train_step_, request.info.step, group_.topology);
   auto owned = in_place(state.owned());
   waited_for_ = true;
   waits_ = true;

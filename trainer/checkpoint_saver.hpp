@@ -110,7 +110,6 @@ class CheckpointSaver {
   void give_up(const base::Error& reason);
   /// What the jobs of all ranks threw, the lowest such rank's. Collective.
   std::optional<base::Error> failure_of_all();
-  StateFiles state_files(std::int64_t steps_done);
 
   CheckpointSaverOptions options_;
   RankGroup group_;

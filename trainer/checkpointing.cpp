@@ -39,11 +39,7 @@ Checkpointing::Checkpointing(CheckpointingOptions options, RankGroup group, Trai
 }
 
 std::uint64_t Checkpointing::state_bytes() const {
-  const auto& topology = group_.topology;
-  const StateFiles state(train_step_, 0, topology.rank, topology.local_rank, topology.local_size);
-  std::uint64_t bytes = 0;
-  for (const auto& extent : state.extents()) bytes += extent.length;
-  return bytes;
+  return StateFiles(train_step_, 0, group_.topology).bytes();
 }
 
 CadenceInputs Checkpointing::cadence_inputs() const {

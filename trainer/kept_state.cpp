@@ -101,6 +101,11 @@ KeptState::KeptState(KeptShape shape, LiveState live, std::span<std::byte> memor
     : shape_(std::move(shape)), live_(std::move(live)), memory_(memory.data()) {
   const auto place = places(shape_);
   LOCKSTEP_EXPECT(memory.size() >= place.end, "too little memory to keep a state in");
+  stamps_ = reinterpret_cast<Stamp*>(memory_ + place.stamps);
+  for (std::size_t i = 0; i < 2; ++i) {
+    counters_[i] = reinterpret_cast<Slot*>(memory_ + place.counters + i * place.counter_bytes);
+    metadata_[i] = reinterpret_cast<Slot*>(memory_ + place.metadata + i * place.metadata_bytes);
+  }
   undo_flat_ = reinterpret_cast<float*>(memory_ + place.undo_flat) - place.flat.begin;
   for (std::size_t i = 0; i < shape_.states; ++i) {
     auto* begin = memory_ + place.undo_states + i * place.state_bytes;
@@ -108,21 +113,8 @@ KeptState::KeptState(KeptShape shape, LiveState live, std::span<std::byte> memor
   }
 }
 
-KeptState::Stamp& KeptState::stamp_of(std::int64_t block) const {
-  auto* stamps = reinterpret_cast<Stamp*>(memory_ + places(shape_).stamps);
-  return stamps[block];
-}
-
 KeptState::Slot& KeptState::counter_slot(std::int64_t step) const {
-  const auto place = places(shape_);
-  return *reinterpret_cast<Slot*>(memory_ + place.counters +
-                                  static_cast<std::size_t>(step % 2) * place.counter_bytes);
-}
-
-KeptState::Slot& KeptState::metadata_slot(int index) const {
-  const auto place = places(shape_);
-  return *reinterpret_cast<Slot*>(memory_ + place.metadata +
-                                  static_cast<std::size_t>(index) * place.metadata_bytes);
+  return *counters_[static_cast<std::size_t>(step % 2)];
 }
 
 bool KeptState::holds_state() const {
@@ -140,12 +132,12 @@ void KeptState::invalidate() {
   header.magic = kMagic;
   for (std::int64_t slot = 0; slot < 2; ++slot) {
     counter_slot(slot).step.store(kNever);
-    metadata_slot(static_cast<int>(slot)).step.store(kNever);
+    metadata_[static_cast<std::size_t>(slot)]->step.store(kNever);
   }
 }
 
 void KeptState::stamp(std::int64_t block, std::int64_t step) {
-  auto& stamp = stamp_of(block);
+  auto& stamp = stamps_[block];
   stamp.undo.store(kNever);
   stamp.sums[static_cast<std::size_t>(step % 2)] =
       sum_of(shape_.blocks[static_cast<std::size_t>(block)]);
@@ -161,7 +153,7 @@ void KeptState::start(std::int64_t step, std::span<const std::int64_t> counters,
 }
 
 void KeptState::open(std::int64_t block, std::int64_t step) {
-  auto& stamp = stamp_of(block);
+  auto& stamp = stamps_[block];
   LOCKSTEP_EXPECT(open_block_ < 0, "a block is open already");
   open_block_ = block;
   open_sum_ = 0;
@@ -177,7 +169,7 @@ void KeptState::save(FlatRange part) {
   copy(part, Way::kToUndo);
   order();
   const auto begin = shape_.blocks[static_cast<std::size_t>(open_block_)].begin;
-  stamp_of(open_block_).saved.store(part.end - begin, std::memory_order_relaxed);
+  stamps_[open_block_].saved.store(part.end - begin, std::memory_order_relaxed);
   order();
 }
 
@@ -185,7 +177,7 @@ void KeptState::add(FlatRange part) { open_sum_ += sum_of(part); }
 
 void KeptState::close(std::int64_t block, std::int64_t step) {
   LOCKSTEP_EXPECT(open_block_ == block, "another block is open");
-  auto& stamp = stamp_of(block);
+  auto& stamp = stamps_[block];
   stamp.sums[static_cast<std::size_t>((step + 1) % 2)] = open_sum_;
   order();
   stamp.done.store(step + 1, std::memory_order_release);
@@ -205,11 +197,11 @@ void KeptState::keep_counters(std::int64_t step, std::span<const std::int64_t> c
 
 void KeptState::keep_metadata(std::int64_t step, std::string_view metadata) {
   LOCKSTEP_EXPECT(metadata.size() <= kMetadataBytes, "metadata too long to keep in memory");
-  const bool first_is_older = metadata_slot(0).serial <= metadata_slot(1).serial;
-  auto& slot = metadata_slot(first_is_older ? 0 : 1);
+  const bool first_is_older = metadata_[0]->serial <= metadata_[1]->serial;
+  auto& slot = *metadata_[first_is_older ? 0 : 1];
   slot.step.store(kNever, std::memory_order_relaxed);
   order();
-  slot.serial = metadata_slot(first_is_older ? 1 : 0).serial + 1;
+  slot.serial = metadata_[first_is_older ? 1 : 0]->serial + 1;
   slot.bytes = metadata.size();
   std::memcpy(slot.data(), metadata.data(), metadata.size());
   order();
@@ -220,7 +212,7 @@ void KeptState::keep_metadata(std::int64_t step, std::string_view metadata) {
 std::optional<KeptState::Finished> KeptState::finished(FlatRange blocks) const {
   std::optional<Finished> result;
   for (auto block = blocks.begin; block < blocks.end; ++block) {
-    const auto done = stamp_of(block).done.load(std::memory_order_acquire);
+    const auto done = stamps_[block].done.load(std::memory_order_acquire);
     if (!result) result = Finished{done, done};
     result->least = std::min(result->least, done);
     result->most = std::max(result->most, done);
@@ -229,7 +221,7 @@ std::optional<KeptState::Finished> KeptState::finished(FlatRange blocks) const {
 }
 
 bool KeptState::bring_to(std::int64_t block, std::int64_t step) {
-  auto& stamp = stamp_of(block);
+  auto& stamp = stamps_[block];
   const auto range = shape_.blocks[static_cast<std::size_t>(block)];
   if (stamp.undo.load(std::memory_order_acquire) == step) {
     const auto saved = stamp.saved.load(std::memory_order_acquire);
@@ -255,11 +247,10 @@ std::optional<std::vector<std::int64_t>> KeptState::counters(std::int64_t step) 
 
 std::string KeptState::metadata(std::int64_t step) const {
   Slot* newest = nullptr;
-  for (int index = 0; index < 2; ++index) {
-    auto& slot = metadata_slot(index);
-    const auto of = slot.step.load(std::memory_order_acquire);
+  for (auto* slot : metadata_) {
+    const auto of = slot->step.load(std::memory_order_acquire);
     if (of < 0 || of > step) continue;
-    if (newest == nullptr || slot.serial > newest->serial) newest = &slot;
+    if (newest == nullptr || slot->serial > newest->serial) newest = slot;
   }
   if (newest == nullptr || newest->bytes > kMetadataBytes) return {};
   return {reinterpret_cast<const char*>(newest->data()), newest->bytes};

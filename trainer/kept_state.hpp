@@ -6,6 +6,7 @@
 // logging (Gray and Reuter 1992, chapter 10), with the block as the page.
 // Used by TrainStep. A block belongs to one rank; one thread a rank. Layout: private to one run.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -81,10 +82,7 @@ class KeptState {
   struct Slot;
   struct Places;
   static Places places(const KeptShape& shape);
-  Stamp& stamp_of(std::int64_t block) const;
   Slot& counter_slot(std::int64_t step) const;
-  Slot& metadata_slot(int index) const;
-  bool has_states(std::int64_t block) const;
   std::uint64_t sum_of(FlatRange part) const;
   /// Copies the live values of `part` to the undo area, or back.
   enum class Way { kToUndo, kToLive };
@@ -93,6 +91,8 @@ class KeptState {
   KeptShape shape_;
   LiveState live_;
   std::byte* memory_;
+  Stamp* stamps_;  // one a block
+  std::array<Slot*, 2> counters_, metadata_;
   float* undo_flat_;                 // element 0 of the flat region
   std::vector<float*> undo_states_;  // likewise
   std::int64_t open_block_ = -1;

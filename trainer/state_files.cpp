@@ -54,9 +54,10 @@ ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks
   return {.file = {.name = kModelFile, .header = std::move(header)}, .extents = std::move(extents)};
 }
 
-StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank, int local_rank,
-                       int local_size)
-    : local_rank_(local_rank), local_size_(local_size) {
+StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
+                       const comm::Topology& topology)
+    : local_rank_(topology.local_rank), local_size_(topology.local_size) {
+  const int rank = topology.rank;
   auto& space = train_step.parameters();
   const auto& layout = space.layout();
   const auto& blocks = train_step.blocks();
@@ -90,6 +91,12 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank,
           Loads::kOwn);
     }
   }
+}
+
+std::uint64_t StateFiles::bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& extent : extents_) bytes += extent.length;
+  return bytes;
 }
 
 void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory, bool owned,

@@ -39,11 +39,11 @@ struct LocalExtent {
 class StateFiles {
  public:
   /// `steps_done` optimizer steps lie behind the state; it is part of the optimizer file.
-  StateFiles(TrainStep& train_step, std::int64_t steps_done, int rank, int local_rank,
-             int local_size);
+  StateFiles(TrainStep& train_step, std::int64_t steps_done, const comm::Topology& topology);
 
   const std::vector<checkpoints::StateFile>& files() const { return files_; }
   const std::vector<checkpoints::StateExtent>& extents() const { return extents_; }
+  std::uint64_t bytes() const;  ///< of all extents
   /// What this rank writes and hashes: over all ranks, each extent once.
   const std::vector<LocalExtent>& owned() const { return owned_; }
   /// What this rank reads back: over the ranks of a node, all that the node holds.

@@ -5,15 +5,10 @@
 #include "comm/agreement.hpp"
 
 namespace lockstep::trainer {
+
 StateKeeper::StateKeeper(RankGroup group, TrainStep& train_step, base::FileSystem& files,
                          const std::string& directory)
     : group_(group), train_step_(train_step), store_(files, directory) {}
-
-StateFiles StateKeeper::files_at(std::int64_t steps_done) {
-  const auto& topology = group_.topology;
-  return StateFiles(train_step_, steps_done, topology.rank, topology.local_rank,
-                    topology.local_size);
-}
 
 std::vector<std::string> gather_digests(comm::Communicator& world,
                                         std::span<const checkpoints::ExtentDigest> mine,
@@ -35,7 +30,7 @@ std::vector<std::string> gather_digests(comm::Communicator& world,
 }
 
 std::string StateKeeper::digest(std::int64_t steps_done) {
-  const auto state = files_at(steps_done);
+  const StateFiles state(train_step_, steps_done, group_.topology);
   std::vector<checkpoints::ExtentDigest> mine;
   for (const auto& owned : state.owned()) {
     mine.push_back({.extent = owned.extent, .sha256 = base::sha256_hex(owned.memory)});
@@ -49,7 +44,7 @@ checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {
   comm::together(group_.world, "reading of a checkpoint", [&] {
     const auto manifest = store_.open(path);
     info = manifest.info;
-    const auto state = files_at(info.step);
+    const StateFiles state(train_step_, info.step, group_.topology);
     store_.require_same_state(manifest, state.files(), state.extents());
     for (const auto& extent : state.loaded()) {
       store_.read_extent(manifest, extent.extent, extent.memory);

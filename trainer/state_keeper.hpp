@@ -34,8 +34,6 @@ class StateKeeper {
   checkpoints::CheckpointInfo load(const std::string& path);
 
  private:
-  StateFiles files_at(std::int64_t steps_done);
-
   RankGroup group_;
   TrainStep& train_step_;
   checkpoints::CheckpointStore store_;

@@ -3,9 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include "launcher/bench_text.hpp"
+#include "launcher/commands/launch_end.hpp"
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/machine.hpp"
-#include "launcher/supervise.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -31,11 +31,7 @@ class BenchComm final : public Command {
     if (launch_.ranks || launch_.hosts.empty()) request.ranks = static_cast<int>(launch.ranks);
     request.worker = {require_worker(session.environment), "bench-comm", "--sizes", sizes_};
     if (json_) request.worker.emplace_back("--json");
-    Supervisor supervisor(
-        {.environment = session.environment,
-         .events_path = {},
-         .print = [&](std::string_view text) { print_message(session.messages, text); }});
-    return supervisor.run(plan_launch(request)).exit_code;
+    return run_once(session, plan_launch(request)).exit_code;
   }
 
  private:

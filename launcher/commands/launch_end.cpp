@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
+#include "launcher/supervise.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -19,6 +20,14 @@ bool is_usage_error(const LaunchEnd& end) {
 }
 
 }  // namespace
+
+LaunchEnd run_once(const Session& session, const LaunchPlan& plan) {
+  Supervisor supervisor(
+      {.environment = session.environment, .events_path = {}, .print = [&](std::string_view text) {
+         print_message(session.messages, text);
+       }});
+  return supervisor.run(plan);
+}
 
 int show_end(const Session& session, const checkpoints::RunDirectory& run, const LaunchEnd& end,
              const checkpoints::RunRecord& record) {

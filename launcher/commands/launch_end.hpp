@@ -7,6 +7,9 @@
 
 namespace lockstep::launcher {
 
+/// Runs workers once under supervision, with their messages on the terminal.
+LaunchEnd run_once(const Session& session, const LaunchPlan& plan);
+
 /// Of workers that trained: the card, or the failure's table. Returns the exit code.
 int show_end(const Session& session, const checkpoints::RunDirectory& run, const LaunchEnd& end,
              const checkpoints::RunRecord& record);

@@ -9,7 +9,6 @@
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/commands/run_operand.hpp"
 #include "launcher/machine.hpp"
-#include "launcher/supervise.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -44,12 +43,7 @@ class Replay final : public Command {
       request.worker.insert(request.worker.end(), {"--micro-batch", std::to_string(*micro_batch_)});
     }
     if (json_) request.worker.emplace_back("--json");
-    const auto plan = plan_launch(request);
-    Supervisor supervisor(
-        {.environment = session.environment,
-         .events_path = {},
-         .print = [&](std::string_view text) { print_message(session.messages, text); }});
-    return show_end_of_reading(session, supervisor.run(plan));
+    return show_end_of_reading(session, run_once(session, plan_launch(request)));
   }
 
  private:

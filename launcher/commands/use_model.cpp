@@ -4,7 +4,6 @@
 
 #include "launcher/commands/launch_end.hpp"
 #include "launcher/machine.hpp"
-#include "launcher/supervise.hpp"
 
 namespace lockstep::launcher {
 
@@ -34,12 +33,7 @@ int ModelUse::run(const Session& session, const std::string& verb,
                     checkpoint.empty() ? run.path() : checkpoint};
   request.worker.insert(request.worker.end(), options.begin(), options.end());
   request.worker.insert(request.worker.end(), overrides_.begin(), overrides_.end());
-  const auto plan = plan_launch(request);
-  Supervisor supervisor(
-      {.environment = session.environment, .events_path = {}, .print = [&](std::string_view text) {
-         print_message(session.messages, text);
-       }});
-  return show_end_of_reading(session, supervisor.run(plan));
+  return show_end_of_reading(session, run_once(session, plan_launch(request)));
 }
 
 }  // namespace lockstep::launcher

@@ -143,5 +143,13 @@ RC_GTEST_PROP(Split, IsUndoneByJoined, (const std::string& text)) {
   RC_ASSERT(joined(split(text, ','), ",") == text);
 }
 
+TEST(RankList, CutsLongLists) {
+  const std::vector<int> many{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+  EXPECT_EQ(rank_list(std::span(many).subspan(3, 1)), "rank 3");
+  EXPECT_EQ(rank_list(std::span(many).first(2)), "ranks 0, 1");
+  EXPECT_EQ(rank_list(many), "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
+}
+
 }  // namespace
 }  // namespace lockstep::base

@@ -72,12 +72,7 @@ class Bench:
     def __init__(self, harness, folder, options):
         self.harness, self.folder, self.options = harness, folder, options
         self.runs = 0
-        harness.run([harness.LOCKSTEP, "data", "synth", *harness.IMAGES, "--seed", 1, "--output",
-                     folder / "train.h5"], 1, {}, folder)
-        code = ("import h5py, numpy\n"
-                "for name, column in h5py.File('train.h5').items():\n"
-                "    numpy.save(name + '.npy', column[...])\n")
-        harness.run([sys.executable, "-c", code], 1, {}, folder)
+        harness.make_images(folder)
 
     def config(self, model, batch, steps, checkpoint):
         self.runs += 1

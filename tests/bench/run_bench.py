@@ -104,6 +104,16 @@ def environment(threads, more):
     return {**variables, "OMP_NUM_THREADS": str(threads), **more}
 
 
+def make_images(folder):
+    """train.h5 in `folder`, and its datasets as x.npy and y.npy for the peers."""
+    run([LOCKSTEP, "data", "synth", *IMAGES, "--seed", 1, "--output", folder / "train.h5"], 1, {},
+        folder)
+    code = ("import h5py, numpy\n"
+            "for name, column in h5py.File('train.h5').items():\n"
+            "    numpy.save(name + '.npy', column[...])\n")
+    run([sys.executable, "-c", code], 1, {}, folder)
+
+
 def run(command, threads, more, folder):
     """What the command printed; ends the benchmark when it fails."""
     done = subprocess.run([str(part) for part in command], cwd=folder, text=True,

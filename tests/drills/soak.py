@@ -8,7 +8,7 @@ import random
 import signal
 import time
 
-from lab import LOCKSTEP, Lab, check
+from lab import LOCKSTEP, Lab, check, worker_pids
 
 STEPS = 150
 MOST_RANKS = 4
@@ -43,16 +43,8 @@ class Watched:
 
     def ranks(self):
         """Process numbers of the living ranks, in rank order where mpirun started them in it."""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
-            except OSError:
-                continue
-            if words[0].endswith("lockstep-worker") and any(
-                    word.endswith(f"runs/{self.run}") for word in words):
-                found.append(int(pid))
-        return sorted(found)
+        return worker_pids(lambda words, _: any(
+            word.endswith(f"runs/{self.run}") for word in words))
 
     def wait_for(self, condition, seconds):
         end = time.monotonic() + seconds

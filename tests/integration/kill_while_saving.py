@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from lab import WORKER, Lab, check
+from lab import WORKER, Lab, check, worker_pids
 
 # A checkpoint of 4 MB is under way nearly all the time.
 CONFIG = """
@@ -28,16 +28,7 @@ PATIENCE_SECONDS = 60
 
 
 def workers_of(run):
-    """Process numbers of the living workers of a run."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
-        except OSError:
-            continue
-        if words[0].endswith("lockstep-worker") and f"run.name={run}" in words:
-            found.append(int(pid))
-    return sorted(found)
+    return worker_pids(lambda words, _: f"run.name={run}" in words)
 
 
 def is_saving(checkpoints):

@@ -90,6 +90,20 @@ def check_contains(text, *parts):
         check(part in text, f"{part!r} is missing in:\n{text}")
 
 
+def worker_pids(belongs):
+    """Process numbers, in order, of the living workers whose words `belongs` accepts; it gets the
+    process number too."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
+            if words[0].endswith("lockstep-worker") and belongs(words, pid):
+                found.append(pid)
+        except OSError:
+            continue
+    return sorted(found)
+
+
 def processes_with(text):
     """Command lines of living processes that contain `text`."""
     found = []

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from lab import LOCKSTEP, Lab, check, check_contains
+from lab import LOCKSTEP, Lab, check, check_contains, worker_pids
 
 CONFIG = """
 model: {name: mlp, hidden: [1024, 1024]}
@@ -33,16 +33,7 @@ def ranges(lab, name):
 
 
 def workers_of(lab):
-    found = []
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        try:
-            words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
-            here = os.readlink(f"/proc/{pid}/cwd") == str(lab.path)
-        except OSError:
-            continue
-        if here and words[0].endswith("lockstep-worker"):
-            found.append(pid)
-    return sorted(found)
+    return worker_pids(lambda _, pid: os.readlink(f"/proc/{pid}/cwd") == str(lab.path))
 
 
 def begun(lab, name, *options, committed=1):

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from lab import LOCKSTEP, Lab, check, check_contains, processes_with
+from lab import LOCKSTEP, Lab, check, check_contains, processes_with, worker_pids
 
 CONFIG = """
 model: {name: mlp, hidden: [256, 256]}
@@ -29,17 +29,9 @@ def steps_of(lab, run):
     return ledger.read_text().count("\n") if ledger.exists() else 0
 
 
-def worker_pids(lab, run):
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-            if is_worker_of(pid, str(lab.path / "runs" / run), f"runs/{run}")]
-
-
-def is_worker_of(pid, *names):
-    try:
-        words = open(f"/proc/{pid}/cmdline", "rb").read().decode().split("\0")
-    except OSError:
-        return False
-    return words[0].endswith("lockstep-worker") and any(name in words for name in names)
+def workers_of(lab, run):
+    names = {str(lab.path / "runs" / run), f"runs/{run}"}
+    return worker_pids(lambda words, _: not names.isdisjoint(words))
 
 
 with Lab() as lab:
@@ -64,11 +56,11 @@ with Lab() as lab:
     killed = lab.start(LOCKSTEP, "train", "exp.yaml", "launch.restarts=0", "--ranks", 3, "--name",
                        "killed")
     wait_for(lambda: steps_of(lab, "killed") > 45, "a checkpoint")
-    os.kill(sorted(worker_pids(lab, "killed"))[-1], signal.SIGKILL)
+    os.kill(workers_of(lab, "killed")[-1], signal.SIGKILL)
     output, _ = killed.communicate(timeout=PATIENCE_SECONDS)
     check(killed.returncode not in (0, 75), f"a killed rank exits {killed.returncode}")
     check_contains(output, "rank", "kill")
-    check(not worker_pids(lab, "killed"), "a worker outlived its run")
+    check(not workers_of(lab, "killed"), "a worker outlived its run")
     check(lab.show("killed")["status"] == "failed", "the record does not say that it failed")
     lab.lockstep("resume", "killed", "--ranks", 2)
     check(lab.show("killed")["state_digest"] == calm, "a killed run ends with other bits")
@@ -80,4 +72,4 @@ with Lab() as lab:
     wait_for(lambda: steps_of(lab, "orphaned") > 5, "the first steps")
     orphaned.kill()
     orphaned.communicate(timeout=PATIENCE_SECONDS)
-    wait_for(lambda: not worker_pids(lab, "orphaned"), "the workers of a killed supervisor to end")
+    wait_for(lambda: not workers_of(lab, "orphaned"), "the workers of a killed supervisor to end")

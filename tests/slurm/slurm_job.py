@@ -92,7 +92,7 @@ with Lab() as lab:
         record = lab.show(run)
         check(record["state_digest"] == calm, "a warned job ends with other bits")
         check(record["status"] == "done", f"a warned job ends as {record['status']}")
-        check(len(record["hosts"]) == 2 if "hosts" in record else True, "not on two nodes")
+        check(len(record["hosts"]) == 2, f"resumed on {record['hosts']}")
         lab.lockstep("verify", run)
 
         cut = slurm.submit("exp.yaml")
