@@ -43,6 +43,7 @@ class Descriptor {
       : value_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {
     if (value_ < 0) fail("opening", path, errno);
   }
+  explicit Descriptor(int value) : value_(value) {}
   ~Descriptor() { ::close(value_); }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -90,10 +91,20 @@ class PosixFile final : public WritableFile {
     }
   }
 
-  void sync_soon(std::uint64_t offset, std::uint64_t length) override {
-    // Only a hint: sync tells whether the data got there.
-    (void)::sync_file_range(descriptor_.get(), static_cast<off64_t>(offset),
-                            static_cast<off64_t>(length), SYNC_FILE_RANGE_WRITE);
+  void write_through(std::uint64_t offset, std::span<const std::byte> bytes) override {
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+    const auto head = std::min((kDirectBytes - offset % kDirectBytes) % kDirectBytes, bytes.size());
+    const auto middle = (bytes.size() - head) / kDirectBytes * kDirectBytes;
+    if (address % kDirectBytes != offset % kDirectBytes || middle == 0 ||
+        !write_direct(offset + head, bytes.subspan(head, middle))) {
+      write_at(offset, bytes);
+      // Only a hint: sync tells whether the data got there.
+      (void)::sync_file_range(descriptor_.get(), static_cast<off64_t>(offset),
+                              static_cast<off64_t>(bytes.size()), SYNC_FILE_RANGE_WRITE);
+      return;
+    }
+    write_at(offset, bytes.first(head));
+    write_at(offset + head + middle, bytes.subspan(head + middle));
   }
 
   void sync() override {
@@ -114,8 +125,32 @@ class PosixFile final : public WritableFile {
   }
 
  private:
+  /// Past the cache. False where the file system cannot do that; nothing is lost then.
+  bool write_direct(std::uint64_t offset, std::span<const std::byte> bytes) {
+    if (!direct_ && !direct_fails_) {
+      const int descriptor = ::open(path_.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+      if (descriptor >= 0) direct_.emplace(descriptor);
+    }
+    while (direct_ && !bytes.empty()) {
+      const auto written =
+          ::pwrite(direct_->get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0 && errno != EINVAL) fail("writing", path_, errno);
+      // Parts of a block are what only the cache can write.
+      if (written <= 0 || static_cast<std::size_t>(written) % kDirectBytes != 0) direct_.reset();
+      if (written > 0) {
+        offset += static_cast<std::uint64_t>(written);
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+      }
+    }
+    direct_fails_ = !direct_;
+    return bytes.empty();
+  }
+
   std::string path_;
   Descriptor descriptor_;
+  std::optional<Descriptor> direct_;  // of the same file, without the cache
+  bool direct_fails_ = false;
 };
 
 class PosixFileSystem final : public FileSystem {

@@ -15,6 +15,9 @@
 
 namespace lockstep::base {
 
+/// Addresses and offsets that are equal modulo this can go from memory to the disk without a copy.
+inline constexpr std::size_t kDirectBytes = 4096;
+
 /// An open file that is written at given offsets or at its end. The destructor closes without
 /// syncing and never throws.
 class WritableFile {
@@ -23,10 +26,11 @@ class WritableFile {
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
   virtual void append(std::span<const std::byte> bytes) = 0;
   void append(std::string_view text) { append(std::as_bytes(std::span(text.data(), text.size()))); }
-  /// A hint that the range will be synced soon: what is there may start on its way.
-  virtual void sync_soon(std::uint64_t offset, std::uint64_t length) {
-    static_cast<void>(offset);
-    static_cast<void>(length);
+  /// As write_at, of bytes that will be synced soon and not be read again: they may be on their way
+  /// to the disk on return, and may not be in the file system's cache. Costs least processor time
+  /// where `bytes` begins at an address that equals `offset` modulo kDirectBytes.
+  virtual void write_through(std::uint64_t offset, std::span<const std::byte> bytes) {
+    write_at(offset, bytes);
   }
   /// Returns when the file's data and length are on stable storage.
   virtual void sync() = 0;

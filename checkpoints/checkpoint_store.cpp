@@ -1,14 +1,16 @@
 #include "checkpoints/checkpoint_store.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <utility>
 
 #include "base/error.hpp"
-#include "base/hash.hpp"
+#include "base/sha256_pair.hpp"
 #include "base/text.hpp"
+#include "checkpoints/extent_writer.hpp"
 
 namespace lockstep::checkpoints {
 namespace {
@@ -18,9 +20,6 @@ constexpr char kPrefix[] = "step-";
 constexpr char kPartialSuffix[] = ".partial";    // a save under way
 constexpr char kReplacedSuffix[] = ".replaced";  // the old one while a new one takes its name
 constexpr char kRemovedSuffix[] = ".removed";    // about to go
-
-/// Hashed and written piece by piece, so that a piece is still in the cache for the second use.
-constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 
 std::string name_of(std::int64_t step) {
   char text[32];
@@ -113,35 +112,7 @@ std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticke
                                                          std::span<const StateExtent> extents,
                                                          std::span<const OwnedExtent> owned,
                                                          const std::function<void()>& after_piece) {
-  std::vector<ExtentDigest> digests;
-  for (std::size_t file = 0; file < files.size(); ++file) {
-    std::unique_ptr<base::WritableFile> out;
-    std::uint64_t data_begin = 0;
-    for (const auto& own : owned) {
-      LOCKSTEP_EXPECT(std::cmp_less(own.extent, extents.size()), "an extent out of range");
-      const auto& extent = extents[static_cast<std::size_t>(own.extent)];
-      if (extent.file != static_cast<int>(file)) continue;
-      LOCKSTEP_EXPECT(own.bytes.size() == extent.length, "an extent of another length");
-      if (out == nullptr) {
-        data_begin = serialize(files[file].header).size();
-        out = files_.open(base::join_path(ticket.directory, files[file].name),
-                          base::OpenMode::kExisting);
-      }
-      base::Sha256 hash;
-      for (std::size_t at = 0; at < own.bytes.size(); at += kPieceBytes) {
-        const auto piece = own.bytes.subspan(at, std::min(kPieceBytes, own.bytes.size() - at));
-        const auto place = data_begin + extent.offset + at;
-        hash.update(piece);
-        out->write_at(place, piece);
-        // The disk works while the next piece is hashed.
-        out->sync_soon(place, piece.size());
-        if (after_piece) after_piece();
-      }
-      digests.push_back({.extent = own.extent, .sha256 = base::to_hex(hash.finish())});
-    }
-    if (out != nullptr) out->sync();
-  }
-  return digests;
+  return detail::write_extents(files_, ticket.directory, files, extents, owned, after_piece);
 }
 
 std::string CheckpointStore::commit(const SaveTicket& ticket, std::span<const StateFile> files,
@@ -313,17 +284,40 @@ void CheckpointStore::require_same_state(const LoadedManifest& manifest,
   if (!std::ranges::equal(manifest.extents, extents)) differs("its extents are cut otherwise");
 }
 
+void CheckpointStore::read_extents(const LoadedManifest& manifest,
+                                   std::span<const ReadExtent> wanted) {
+  // Two at a time, so that they are still in the cache when they are hashed.
+  for (std::size_t begin = 0; begin < wanted.size(); begin += 2) {
+    const auto some = wanted.subspan(begin, std::min<std::size_t>(2, wanted.size() - begin));
+    std::vector<std::span<const std::byte>> read;
+    for (const auto& [extent, out] : some) {
+      LOCKSTEP_EXPECT(std::cmp_less(extent, manifest.extents.size()), "an extent out of range");
+      const auto& place = manifest.extents[static_cast<std::size_t>(extent)];
+      const auto file = static_cast<std::size_t>(place.file);
+      LOCKSTEP_EXPECT(out.size() == place.length, "a buffer of another length than its extent");
+      files_.read_at(base::join_path(manifest.path, manifest.files[file].name),
+                     manifest.data_offsets[file] + place.offset, out);
+      read.push_back(out);
+    }
+    const auto digests = base::sha256_hex_each(read);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      require_digest(manifest, some[i].extent, digests[i]);
+    }
+  }
+}
+
 void CheckpointStore::read_extent(const LoadedManifest& manifest, int extent,
                                   std::span<std::byte> out) {
-  LOCKSTEP_EXPECT(std::cmp_less(extent, manifest.extents.size()), "an extent out of range");
+  const ReadExtent wanted{.extent = extent, .out = out};
+  read_extents(manifest, {&wanted, 1});
+}
+
+void CheckpointStore::require_digest(const LoadedManifest& manifest, int extent,
+                                     const std::string& digest) {
   const auto index = static_cast<std::size_t>(extent);
+  if (digest == manifest.digests[index]) return;
   const auto& place = manifest.extents[index];
-  const auto file_index = static_cast<std::size_t>(place.file);
-  const auto& file = manifest.files[file_index];
-  LOCKSTEP_EXPECT(out.size() == place.length, "a buffer of another length than its extent");
-  files_.read_at(base::join_path(manifest.path, file.name),
-                 manifest.data_offsets[file_index] + place.offset, out);
-  if (base::sha256_hex(out) == manifest.digests[index]) return;
+  const auto& file = manifest.files[static_cast<std::size_t>(place.file)];
   const auto end = place.offset + place.length;
   throw damaged_checkpoint(manifest.path, "bytes " + std::to_string(place.offset) + " to " +
                                               std::to_string(end) + " of the data in " +
@@ -333,10 +327,15 @@ void CheckpointStore::read_extent(const LoadedManifest& manifest, int extent,
 }
 
 void CheckpointStore::verify(const LoadedManifest& manifest) {
-  std::vector<std::byte> bytes;
-  for (std::size_t i = 0; i < manifest.extents.size(); ++i) {
-    bytes.resize(manifest.extents[i].length);
-    read_extent(manifest, static_cast<int>(i), bytes);
+  std::array<std::vector<std::byte>, 2> bytes;
+  for (std::size_t begin = 0; begin < manifest.extents.size(); begin += 2) {
+    std::vector<ReadExtent> wanted;
+    for (auto i = begin; i < std::min(begin + 2, manifest.extents.size()); ++i) {
+      auto& room = bytes[i - begin];
+      room.resize(manifest.extents[i].length);
+      wanted.push_back({.extent = static_cast<int>(i), .out = room});
+    }
+    read_extents(manifest, wanted);
   }
 }
 

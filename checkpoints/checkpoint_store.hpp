@@ -13,19 +13,15 @@
 
 #include "base/clock.hpp"
 #include "base/file_system.hpp"
+#include "checkpoints/extent_writer.hpp"
 #include "checkpoints/manifest.hpp"
 
 namespace lockstep::checkpoints {
 
-/// Bytes of an extent that this rank writes.
-struct OwnedExtent {
+/// Memory that an extent is read into.
+struct ReadExtent {
   int extent = 0;
-  std::span<const std::byte> bytes;
-};
-
-struct ExtentDigest {
-  int extent = 0;
-  std::string sha256;  ///< hexadecimal
+  std::span<std::byte> out;
 };
 
 struct SaveTicket {
@@ -63,7 +59,8 @@ class CheckpointStore {
   SaveTicket begin(std::int64_t step, std::span<const StateFile> files,
                    std::span<const StateExtent> extents);
   /// Writes and syncs this rank's extents, returns their digests. Every rank. `after_piece` is
-  /// called after each piece of at most a MiB; what it throws ends the writing.
+  /// called after each piece of at most a MiB; what it throws ends the writing. Costs least where
+  /// the bytes of neighbouring extents are neighbours (see base::WritableFile::write_through).
   std::vector<ExtentDigest> write_extents(const SaveTicket& ticket,
                                           std::span<const StateFile> files,
                                           std::span<const StateExtent> extents,
@@ -97,8 +94,9 @@ class CheckpointStore {
   /// another model or optimizer.
   void require_same_state(const LoadedManifest& manifest, std::span<const StateFile> files,
                           std::span<const StateExtent> extents);
-  /// Reads an extent into `out` and checks its digest. Throws CheckpointError naming file, tensors
-  /// and bytes when they are not what was written.
+  /// Reads extents and checks their digests; two of one length side by side cost least. Throws
+  /// CheckpointError naming file, tensors and bytes when they are not what was written.
+  void read_extents(const LoadedManifest& manifest, std::span<const ReadExtent> wanted);
   void read_extent(const LoadedManifest& manifest, int extent, std::span<std::byte> out);
   /// Reads and checks everything.
   void verify(const LoadedManifest& manifest);
@@ -111,6 +109,7 @@ class CheckpointStore {
   std::vector<Place> places();
   void tidy();
   void remove(const Place& place);
+  void require_digest(const LoadedManifest& manifest, int extent, const std::string& digest);
 
   base::FileSystem& files_;
   std::string directory_;

@@ -10,12 +10,6 @@
 namespace lockstep::trainer {
 namespace {
 
-std::size_t bytes_of(const std::vector<LocalExtent>& extents) {
-  std::size_t bytes = 0;
-  for (const auto& extent : extents) bytes += extent.memory.size();
-  return bytes;
-}
-
 std::vector<checkpoints::OwnedExtent> in_place(const std::vector<LocalExtent>& extents) {
   std::vector<checkpoints::OwnedExtent> owned;
   owned.reserve(extents.size());
@@ -62,7 +56,7 @@ CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group
       train_step_(train_step),
       store_(options_.files, options_.directory, options_.clock) {
   if (options_.copies == CheckpointSaverOptions::Copies::kKept) {
-    snapshot_.emplace(bytes_of(StateFiles(train_step_, 0, group_.topology).owned()));
+    snapshot_.emplace(StateFiles(train_step_, 0, group_.topology).owned());
   }
   thread_.emplace([this] {
     if (snapshot_) snapshot_->prepare();

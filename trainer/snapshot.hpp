@@ -15,8 +15,8 @@ namespace lockstep::trainer {
 
 class Snapshot {
  public:
-  /// Room for `bytes`. Throws EnvironmentError when memory cannot be had.
-  explicit Snapshot(std::size_t bytes);
+  /// Room for copies of `owned`. Throws EnvironmentError when memory cannot be had.
+  explicit Snapshot(std::span<const LocalExtent> owned);
   ~Snapshot();
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
@@ -25,7 +25,9 @@ class Snapshot {
   void prepare() const;
 
   /// Begins a snapshot of `owned` as it is now; it must fit, and stay where it is. Returns where
-  /// the copies will be: they are whole after `complete`, and valid until the next call.
+  /// the copies will be: they are whole after `complete`, and valid until the next call. They lie
+  /// in their pages as the bytes will in those of their files, and can be written from there
+  /// directly.
   std::vector<checkpoints::OwnedExtent> begin(std::span<const LocalExtent> owned);
   /// To be called before `piece` changes, from the beginning of `owned` on. What is no part of the
   /// snapshot or has been copied is left alone; what lies before it is copied too.
@@ -37,11 +39,13 @@ class Snapshot {
   /// Memory that lies together, there and in the copy.
   struct Region {
     const std::byte* source;
-    std::byte* copy;
+    std::size_t begin;  // of the copy
     std::size_t length;
     std::size_t copied;
   };
-  static void copy_until(Region& region, std::size_t end);
+  void copy_until(Region& region, std::size_t end);
+  /// Makes the regions; where each copy begins, and at last where all end.
+  std::vector<std::size_t> lay_out(std::span<const LocalExtent> owned);
 
   std::span<std::byte> memory_;
   std::vector<Region> regions_;

@@ -73,6 +73,8 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
   optimizer.metadata = {{"format", "pt"}, {"step", std::to_string(steps_done)}};
   files_.push_back({.name = kOptimizerFile, .header = std::move(optimizer)});
 
+  for (const auto& file : files_) data_begins_.push_back(serialize(file.header).size());
+
   const auto own = train_step.own_blocks();
   const auto is_own = [&](std::size_t block) {
     return static_cast<std::int64_t>(block) >= own.begin &&
@@ -103,8 +105,10 @@ void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory
                      Loads loads) {
   const auto index = static_cast<int>(extents_.size());
   extents_.push_back({.file = file, .offset = offset, .length = memory.size()});
-  const LocalExtent local{
-      .extent = index, .memory = memory, .each_rank = loads == Loads::kEveryRank};
+  const LocalExtent local{.extent = index,
+                          .memory = memory,
+                          .each_rank = loads == Loads::kEveryRank,
+                          .file_offset = data_begins_.at(static_cast<std::size_t>(file)) + offset};
   if (owned) owned_.push_back(local);
   const bool loaded = loads == Loads::kEveryRank || (loads == Loads::kOwn && owned) ||
                       (loads == Loads::kShared && index % local_size_ == local_rank_);

@@ -34,6 +34,7 @@ struct LocalExtent {
   int extent = 0;
   std::span<std::byte> memory;
   bool each_rank = false;  ///< every rank has its own copy, which a step changes when it likes
+  std::uint64_t file_offset = 0;  ///< where it lies in its file
 };
 
 class StateFiles {
@@ -56,6 +57,7 @@ class StateFiles {
   int local_rank_;
   int local_size_;
   std::vector<checkpoints::StateFile> files_;
+  std::vector<std::uint64_t> data_begins_;  // parallel to files_
   std::vector<checkpoints::StateExtent> extents_;
   std::vector<LocalExtent> owned_;
   std::vector<LocalExtent> loaded_;

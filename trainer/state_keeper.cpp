@@ -1,7 +1,7 @@
 #include "trainer/state_keeper.hpp"
 
 #include "base/error.hpp"
-#include "base/hash.hpp"
+#include "base/sha256_pair.hpp"
 #include "comm/agreement.hpp"
 
 namespace lockstep::trainer {
@@ -31,9 +31,12 @@ std::vector<std::string> gather_digests(comm::Communicator& world,
 
 std::string StateKeeper::digest(std::int64_t steps_done) {
   const StateFiles state(train_step_, steps_done, group_.topology);
+  std::vector<std::span<const std::byte>> memory;
+  for (const auto& owned : state.owned()) memory.emplace_back(owned.memory);
+  auto hashes = base::sha256_hex_each(memory);
   std::vector<checkpoints::ExtentDigest> mine;
-  for (const auto& owned : state.owned()) {
-    mine.push_back({.extent = owned.extent, .sha256 = base::sha256_hex(owned.memory)});
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    mine.push_back({.extent = state.owned()[i].extent, .sha256 = std::move(hashes[i])});
   }
   return checkpoints::state_digest(state.files(), state.extents(),
                                    gather_digests(group_.world, mine, state.extents().size()));
@@ -46,9 +49,11 @@ checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {
     info = manifest.info;
     const StateFiles state(train_step_, info.step, group_.topology);
     store_.require_same_state(manifest, state.files(), state.extents());
+    std::vector<checkpoints::ReadExtent> wanted;
     for (const auto& extent : state.loaded()) {
-      store_.read_extent(manifest, extent.extent, extent.memory);
+      wanted.push_back({.extent = extent.extent, .out = extent.memory});
     }
+    store_.read_extents(manifest, wanted);
   });
   train_step_.node_barrier("the restored state of all ranks");
   return info;

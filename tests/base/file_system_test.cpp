@@ -54,6 +54,47 @@ TEST_F(PosixFileSystem, WritesAtOffsetsAndFillsTheGapWithZeros) {
   EXPECT_EQ(read("a"), std::string_view("ab\0\0late", 8));
 }
 
+TEST_F(PosixFileSystem, WritesThroughTheSameBytesHoweverMemoryAndFileLie) {
+  // Aligned alike or not, with and without whole pages in the middle, over what is there.
+  constexpr std::size_t kSpace = 8 * kDirectBytes;
+  std::vector<std::byte> memory(kSpace + kDirectBytes);
+  for (std::size_t i = 0; i < memory.size(); ++i)
+    memory[i] = static_cast<std::byte>(i * 13 + i / 251);
+  const auto misfit = reinterpret_cast<std::uintptr_t>(memory.data()) % kDirectBytes;
+  const auto pages = std::span(memory).subspan((kDirectBytes - misfit) % kDirectBytes, kSpace);
+  std::string wanted(kSpace, '.');
+  write("a", wanted);
+  const auto file = files_.open(path("a"), OpenMode::kExisting);
+
+  for (const std::size_t from : {0u, 1u, 64u, 4095u, 4096u}) {
+    for (const std::size_t offset : {from, from + kDirectBytes, std::size_t{100}}) {
+      for (const std::size_t length : {0u, 1u, 4032u, 4096u, 9000u, 16384u}) {
+        const auto bytes = pages.subspan(from, length);
+
+        file->write_through(offset, bytes);
+
+        for (std::size_t i = 0; i < length; ++i) wanted[offset + i] = static_cast<char>(bytes[i]);
+        ASSERT_EQ(read("a"), wanted) << "from " << from << " to " << offset << ", " << length;
+      }
+    }
+  }
+  file->sync();
+  EXPECT_EQ(read("a"), wanted);
+}
+
+TEST_F(PosixFileSystem, ReservesAFileOfZerosAndKeepsWhatIsThere) {
+  write("a", "ab");
+  const auto file = files_.open(path("a"), OpenMode::kExisting);
+
+  file->reserve(10000);
+
+  EXPECT_EQ(read("a"), "ab" + std::string(9998, '\0'));
+  struct stat status {};
+  ASSERT_EQ(::stat(path("a").c_str(), &status), 0);
+  EXPECT_GE(status.st_blocks * 512, 10000) << "its room was not taken";
+  EXPECT_NO_THROW(files_.open(path("b"), OpenMode::kCreate)->reserve(0));
+}
+
 TEST_F(PosixFileSystem, EmptiesAFileOpenedToCreateAndKeepsOneOpenedAsExisting) {
   write("a", "before");
   files_.open(path("a"), OpenMode::kExisting)->write_at(0, bytes_of("B"));

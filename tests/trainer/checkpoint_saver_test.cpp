@@ -507,7 +507,7 @@ class SnapshotTest : public testing::Test {
 };
 
 TEST_F(SnapshotTest, CopiesNeighboursAndOthersAlike) {
-  Snapshot snapshot(340);
+  Snapshot snapshot(owned_);
   snapshot.prepare();
 
   const auto copies = snapshot.begin(owned_);
@@ -526,7 +526,7 @@ TEST_F(SnapshotTest, HasWhatWasThereBeforeEachPieceWasChanged) {
   const std::vector<std::pair<std::size_t, std::size_t>> pieces{
       {0, 64}, {64, 64}, {64, 100}, {180, 70}, {260, 20}};
   const auto before = one_;
-  Snapshot snapshot(340);
+  Snapshot snapshot(owned_);
   const auto copies = snapshot.begin(owned_);
 
   for (const auto& [begin, length] : pieces) {
@@ -549,7 +549,7 @@ TEST_F(SnapshotTest, HasWhatWasThereBeforeEachPieceWasChanged) {
 }
 
 TEST_F(SnapshotTest, BeginsAnew) {
-  Snapshot snapshot(340);
+  Snapshot snapshot(owned_);
   snapshot.begin(owned_);
   snapshot.complete();
   std::ranges::fill(one_, std::byte{9});
@@ -560,9 +560,34 @@ TEST_F(SnapshotTest, BeginsAnew) {
   EXPECT_TRUE(std::ranges::equal(copies[1].bytes, owned_[1].memory));
 }
 
+TEST_F(SnapshotTest, LaysEachCopyInItsPageAsItsFileDoes) {
+  owned_[0].file_offset = 8192 + 64;
+  owned_[1].file_offset = 8192 + 164;
+  owned_[2].file_offset = 192;
+  owned_[3].file_offset = 5000;
+  Snapshot snapshot(owned_);
+
+  // Later the header is longer.
+  for (auto& own : owned_) own.file_offset += 64;
+  const auto copies = snapshot.begin(owned_);
+  snapshot.complete();
+
+  for (std::size_t i = 0; i < owned_.size(); ++i) {
+    const auto address = reinterpret_cast<std::uintptr_t>(copies[i].bytes.data());
+    EXPECT_EQ(address % base::kDirectBytes, owned_[i].file_offset % base::kDirectBytes) << i;
+    EXPECT_TRUE(std::ranges::equal(copies[i].bytes, owned_[i].memory)) << i;
+  }
+  EXPECT_EQ(copies[1].bytes.data(), copies[0].bytes.data() + 100);
+}
+
 TEST_F(SnapshotTest, RefusesMoreThanThereIsRoomFor) {
-  EXPECT_THROW(Snapshot(339).begin(owned_), base::InternalError);
-  EXPECT_THAT(Snapshot(0).begin({}), IsEmpty());
+  const auto first = std::span<const LocalExtent>(owned_).first(1);
+  Snapshot small(first);
+  std::vector<std::byte> large(3 * base::kDirectBytes);
+  const std::vector<LocalExtent> more{{.extent = 1, .memory = large}};
+
+  EXPECT_THROW(small.begin(more), base::InternalError);
+  EXPECT_THAT(Snapshot({}).begin({}), IsEmpty());
 }
 
 }  // namespace

@@ -1,0 +1,36 @@
+#pragma once
+// Writes extents into the files of a checkpoint and hashes them on the way. Used by
+// CheckpointStore, which says when. Functions without state; any thread.
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file_system.hpp"
+#include "checkpoints/manifest.hpp"
+
+namespace lockstep::checkpoints {
+
+/// Bytes of an extent that this rank writes.
+struct OwnedExtent {
+  int extent = 0;
+  std::span<const std::byte> bytes;
+};
+
+struct ExtentDigest {
+  int extent = 0;
+  std::string sha256;  ///< hexadecimal
+};
+
+namespace detail {
+
+/// See CheckpointStore::write_extents.
+std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std::string& directory,
+                                        std::span<const StateFile> files,
+                                        std::span<const StateExtent> extents,
+                                        std::span<const OwnedExtent> owned,
+                                        const std::function<void()>& after_piece);
+
+}  // namespace detail
+}  // namespace lockstep::checkpoints
