@@ -121,7 +121,10 @@ bool ended_by_the_stop(const LaunchFacts& facts) {
 LaunchEnd judge(const LaunchFacts& facts) {
   LaunchEnd end;
   end.stop_signal = facts.stop_signal;
-  if (!facts.end.signalled && facts.end.value == 0) return end;
+  // Supervised ranks that were stopped end with 0, too: the code is in their events.
+  if (!facts.end.signalled && facts.end.value == 0 && facts.agreed_code.value_or(0) == 0) {
+    return end;
+  }
   if (ended_by_the_stop(facts)) {
     end.exit_code = static_cast<int>(facts.by_wall_limit           ? ExitCode::kWallLimit
                                      : facts.stop_signal == SIGINT ? ExitCode::kInterrupted

@@ -249,9 +249,15 @@ int main_of(int argc, char** argv) {
     worker.row().take(::getpid());
     note_fatal_signals(worker.row());
     if (worker.stops_on_request()) worker.stop.emplace();
-    const auto code = static_cast<int>(run(worker));
-    worker.row().note({Ending::Kind::kExit, code});
-    return code;
+    const bool trains =
+        worker.arguments.verb == Verb::kTrain || worker.arguments.verb == Verb::kResume;
+    const bool supervised = trains && worker.board;
+    const auto code = run(worker);
+    worker.row().note({Ending::Kind::kExit, static_cast<int>(code)});
+    // A supervisor knows a stop from the run's events; mpirun would wait a second before it ends
+    // the others of a rank that ended with another code than 0.
+    if (supervised && code == ExitCode::kStopped) return 0;
+    return static_cast<int>(code);
   } catch (const base::Error& error) {
     // Before the ranks know of each other: all of them see the same, one tells.
     if (worker.launched.rank == 0) std::fprintf(stderr, "error: %s\n", error.what());

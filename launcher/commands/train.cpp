@@ -155,10 +155,16 @@ class Train final : public Command {
     if (!description.is_object()) return;
     facts.parameters = number_at(description, "parameters");
     facts.state_bytes = number_at(description, "state_bytes");
-    if (!facts.parameters || !facts.state_bytes || plan.ranks == 1) return;
+    if (!facts.parameters || !facts.state_bytes) return;
+    // With room for the old values of what a step changes.
+    const bool kept = loaded.config.checkpoint.in_memory && loaded.config.launch.restarts > 0 &&
+                      loaded.config.launch.hosts.empty();
+    if (kept) facts.kept_bytes = 2 * *facts.state_bytes;
+    if (plan.ranks == 1) return;
     // The state once, and a gradient of every rank of the fullest node.
     const auto a_node = static_cast<std::uint64_t>(ranks_on_a_node(loaded.config, plan));
-    facts.node_bytes = *facts.state_bytes + a_node * *facts.parameters * sizeof(float);
+    facts.node_bytes =
+        (kept ? 0 : *facts.state_bytes) + a_node * *facts.parameters * sizeof(float);
   }
 
   static int ranks_on_a_node(const configs::RunConfig& config, const LaunchPlan& plan) {

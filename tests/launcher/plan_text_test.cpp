@@ -78,6 +78,16 @@ TEST(PlanText, SaysWhenThePromiseIsOff) {
             std::string::npos);
 }
 
+TEST(PlanText, TellsWhatOutlivesARank) {
+  PlanFacts facts;
+  facts.state_bytes = 1u << 20;
+  facts.kept_bytes = 2u << 20;
+
+  EXPECT_NE(plan_text(small_config(), two_ranks(), facts)
+                .find("memory   1.0 MiB of state, 2.0 MiB of memory that outlives a rank\n"),
+            std::string::npos);
+}
+
 TEST(PlanText, WarnsWhenSharedMemoryIsTooSmall) {
   PlanFacts facts;
   facts.state_bytes = 1000;

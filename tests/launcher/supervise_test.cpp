@@ -234,6 +234,18 @@ TEST(Judge, TakesALauncherThatEndedItsRanksForAFailureUnlessSomebodyAskedForIt) 
   EXPECT_EQ(judge(facts).exit_code, 143);
 }
 
+TEST(Judge, TakesTheCodeOfAStopFromTheRunsEvents) {
+  // mpirun waited a second for the other ranks of one that had ended with 75, so they end with 0.
+  auto facts = failed_under_mpirun(0);
+  facts.stop_requests = 1;
+  facts.agreed_code = 75;
+  EXPECT_EQ(judge(facts).exit_code, 75);
+  EXPECT_FALSE(judge(facts).verdict.has_value());
+
+  facts.agreed_code = 0;
+  EXPECT_EQ(judge(facts).exit_code, 0);
+}
+
 TEST(Judge, NeverCallsAFailedLaunchDone) {
   auto facts = failed_under_mpirun(1);
   facts.agreed_code = 0;
