@@ -77,7 +77,8 @@ std::string memory_text(const PlanFacts& facts) {
   if (!facts.state_bytes) return "unknown (the worker did not say)";
   auto text = fmt::format("{} of state", base::format_bytes(*facts.state_bytes));
   if (facts.kept_bytes) {
-    text += fmt::format(", {} of memory that outlives a rank", base::format_bytes(*facts.kept_bytes));
+    text +=
+        fmt::format(", {} of memory that outlives a rank", base::format_bytes(*facts.kept_bytes));
   }
   if (facts.node_bytes) {
     text += fmt::format(", {} of shared memory a node ({} free in /dev/shm here)",

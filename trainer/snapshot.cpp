@@ -123,9 +123,8 @@ void Snapshot::keep(std::span<const std::byte> piece) {
   const std::less<const std::byte*> before;
   const auto* const end = piece.data() + piece.size();
   // The first region that ends behind the piece's beginning, and all that begin before its end.
-  auto region = std::ranges::partition_point(regions_, [&](const Region& r) {
-    return !before(piece.data(), r.source + r.length);
-  });
+  auto region = std::ranges::partition_point(
+      regions_, [&](const Region& r) { return !before(piece.data(), r.source + r.length); });
   for (; region != regions_.end() && before(region->source, end); ++region) {
     copy_until(*region, std::min(static_cast<std::size_t>(end - region->source), region->length));
   }

@@ -163,8 +163,7 @@ class Train final : public Command {
     if (plan.ranks == 1) return;
     // The state once, and a gradient of every rank of the fullest node.
     const auto a_node = static_cast<std::uint64_t>(ranks_on_a_node(loaded.config, plan));
-    facts.node_bytes =
-        (kept ? 0 : *facts.state_bytes) + a_node * *facts.parameters * sizeof(float);
+    facts.node_bytes = (kept ? 0 : *facts.state_bytes) + a_node * *facts.parameters * sizeof(float);
   }
 
   static int ranks_on_a_node(const configs::RunConfig& config, const LaunchPlan& plan) {

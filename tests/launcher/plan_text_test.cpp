@@ -80,11 +80,11 @@ TEST(PlanText, SaysWhenThePromiseIsOff) {
 
 TEST(PlanText, TellsWhatOutlivesARank) {
   PlanFacts facts;
-  facts.state_bytes = 1u << 20;
-  facts.kept_bytes = 2u << 20;
+  facts.state_bytes = 4u << 20;
+  facts.kept_bytes = 8u << 20;
 
   EXPECT_NE(plan_text(small_config(), two_ranks(), facts)
-                .find("memory   1.0 MiB of state, 2.0 MiB of memory that outlives a rank\n"),
+                .find("memory   4 MiB of state, 8 MiB of memory that outlives a rank\n"),
             std::string::npos);
 }
 
