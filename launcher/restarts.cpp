@@ -5,8 +5,8 @@
 namespace lockstep::launcher {
 namespace {
 
-/// One may be chance: a second process killed while the first is being replaced.
-constexpr int kMostFruitless = 2;
+/// Two may be chance: processes killed while those killed before are being replaced.
+constexpr int kMostFruitless = 3;
 
 }  // namespace
 

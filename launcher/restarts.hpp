@@ -29,6 +29,8 @@ class RestartBook {
   Next decide(const LaunchEnd& end);
   std::int64_t restarts() const { return restarts_; }
   std::int64_t budget() const { return budget_; }
+  /// The furthest step that was done at a failure; -1 = none.
+  std::int64_t furthest_step() const { return furthest_step_; }
 
  private:
   std::int64_t budget_;

@@ -97,7 +97,7 @@ class Training {
           next == Next::kSpent
               ? fmt::format("after {} restarts, all that launch.restarts allows", book_.restarts())
               : fmt::format("restarts do not get past step {}",
-                            std::max<std::int64_t>(end.step, 0));
+                            std::max<std::int64_t>(book_.furthest_step(), 0));
       end.verdict->message += " (" + why + ")";
     }
     return next;
