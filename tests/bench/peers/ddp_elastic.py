@@ -3,8 +3,8 @@ dies, with a checkpoint that each start loads.
 
     torchrun --nproc-per-node 2 --max-restarts 100 ddp_elastic.py --folder F --steps N ...
 
-Every rank appends a line to F/steps-RANK.txt after each step: step, Unix time. Rank 0 writes its
-pid and all others' to F/pids.txt at each start. A checkpoint of model and optimizer is saved to
+Every rank appends a line to F/steps-RANK.txt after each step: step, Unix time, and writes
+its pid to F/pid-RANK.txt at each start. A checkpoint of model and optimizer is saved to
 F/checkpoint.pt, whole or not at all, after every --save-every steps or --save-seconds."""
 
 import argparse
@@ -29,7 +29,6 @@ parser.add_argument("--widths", default="784,512,512,10")
 parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--save-every", type=int, default=0)
 parser.add_argument("--save-seconds", type=float, default=0)
-parser.add_argument("--step-seconds", type=float, default=0, help="each step takes as long at least")
 options = parser.parse_args()
 
 torch.set_num_threads(1)
@@ -52,13 +51,10 @@ if checkpoint.exists():
 with open(options.folder / f"steps-{rank}.txt", "a", buffering=1) as stamps:
     saved = time.monotonic()
     while done < options.steps:
-        begin = time.monotonic()
         rows = torch.randint(len(inputs), (options.batch,))
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(model(inputs[rows]), targets[rows]).backward()
         optimizer.step()
-        if options.step_seconds:
-            time.sleep(max(0, options.step_seconds - (time.monotonic() - begin)))
         done += 1
         stamps.write(f"{done} {time.time():.6f}\n")
         by_time = options.save_seconds and time.monotonic() - saved >= options.save_seconds
