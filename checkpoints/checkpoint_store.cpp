@@ -92,7 +92,7 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
   try {
     files_.make_directories(ticket.directory);
     for (const auto& file : files) {
-      const auto header = serialize(file.header);
+      const auto header = file_prefix(file.header);
       const auto out =
           files_.open(base::join_path(ticket.directory, file.name), base::OpenMode::kCreate);
       out->append(header);

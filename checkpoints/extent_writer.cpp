@@ -115,7 +115,7 @@ std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std
   for (std::size_t file = 0; file < files.size(); ++file) {
     const auto& mine = owned_of_file[file];
     if (mine.empty()) continue;
-    const auto data_begin = serialize(files[file].header).size();
+    const auto data_begin = file_prefix(files[file].header).size();
     const auto out =
         file_system.open(base::join_path(directory, files[file].name), base::OpenMode::kExisting);
     FileWriter writer(*out, after_piece);

@@ -148,7 +148,7 @@ std::string manifest_text(std::span<const StateFile> files, std::span<const Stat
   manifest["created"] = created;
   manifest["files"] = Json::array();
   for (std::size_t file = 0; file < files.size(); ++file) {
-    const auto header = serialize(files[file].header);
+    const auto header = file_prefix(files[file].header);
     Json entry;
     entry["name"] = files[file].name;
     entry["bytes"] = header.size() + files[file].header.data_bytes();

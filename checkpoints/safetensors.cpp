@@ -13,6 +13,7 @@ namespace {
 // Do not change: part of the format, see FORMAT.md.
 constexpr std::size_t kLengthBytes = 8;
 constexpr std::size_t kAlignment = 64;
+constexpr std::uint64_t kPagedBytes = std::uint64_t{1} << 20;  // of data, where it begins on a page
 constexpr std::uint64_t kLargestHeader = 100'000'000;
 constexpr char kMetadata[] = "__metadata__";
 
@@ -130,6 +131,20 @@ std::uint64_t SafetensorsHeader::data_bytes() const {
   return end;
 }
 
+namespace {
+
+std::string with_length(std::string text, std::size_t alignment) {
+  const auto padded = (kLengthBytes + text.size() + alignment - 1) / alignment * alignment;
+  text.resize(padded - kLengthBytes, ' ');
+  std::string prefix(kLengthBytes, '\0');
+  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+    prefix[i] = static_cast<char>(static_cast<std::uint64_t>(text.size()) >> (8 * i) & 0xFF);
+  }
+  return prefix + text;
+}
+
+}  // namespace
+
 std::string serialize(const SafetensorsHeader& header) {
   std::string text = "{";
   const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
@@ -143,13 +158,13 @@ std::string serialize(const SafetensorsHeader& header) {
                       {"data_offsets", {tensor.begin, tensor.end}}});
   }
   text += '}';
-  const auto padded = (kLengthBytes + text.size() + kAlignment - 1) / kAlignment * kAlignment;
-  text.resize(padded - kLengthBytes, ' ');
-  std::string prefix(kLengthBytes, '\0');
-  for (std::size_t i = 0; i < kLengthBytes; ++i) {
-    prefix[i] = static_cast<char>(static_cast<std::uint64_t>(text.size()) >> (8 * i) & 0xFF);
-  }
-  return prefix + text;
+  return with_length(std::move(text), kAlignment);
+}
+
+std::string file_prefix(const SafetensorsHeader& header) {
+  auto prefix = serialize(header);
+  if (header.data_bytes() < kPagedBytes) return prefix;
+  return with_length(prefix.substr(kLengthBytes), base::kDirectBytes);
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view prefix, std::uint64_t file_bytes,

@@ -37,6 +37,10 @@ struct SafetensorsHeader {
 /// Do not change: part of the format, see FORMAT.md.
 std::string serialize(const SafetensorsHeader& header);
 
+/// What a file begins with: serialize, padded further where the data has a MiB or more, so that it
+/// starts on a page of 4096 bytes and can be written past the page cache and mapped.
+std::string file_prefix(const SafetensorsHeader& header);
+
 /// A file's header, validated: tensors tile the data region, sizes fit dtypes and shapes, and the
 /// file is as long as it says. Tensors come in the header's order. Throws CheckpointError naming
 /// the file otherwise.

@@ -2,7 +2,8 @@
 # wherever the wheel was built with CUDA.
 #
 #   lockstep::libtorch        CPU half (c10, torch_cpu): what the worker links
-#   lockstep::libtorch_cuda   CUDA half and the wheel's NCCL and CUDA runtime, for the GPU module
+#   lockstep::libtorch_cuda   CUDA half, for the GPU module
+#   lockstep::nccl            the wheel's NCCL and CUDA runtime, the only ones in the process
 #
 # Found in LOCKSTEP_TORCH_ROOT (a folder with include/ and lib/), then in CMAKE_PREFIX_PATH, then
 # in the wheel that bootstrap.sh unpacks.
@@ -52,14 +53,15 @@ foreach(directory ${nvidia_library_dirs})
   target_link_options(lockstep::libtorch INTERFACE LINKER:-rpath-link,${directory})
 endforeach()
 
+if(EXISTS ${nvidia_root}/nccl/lib/libnccl.so.2)
+  add_library(lockstep::nccl INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(lockstep::nccl INTERFACE
+    ${nvidia_root}/nccl/lib/libnccl.so.2 ${nvidia_root}/cu13/lib/libcudart.so.13)
+  target_include_directories(lockstep::nccl SYSTEM INTERFACE
+    ${nvidia_root}/nccl/include ${nvidia_root}/cu13/include)
+endif()
 if(EXISTS ${torch_root}/lib/libtorch_cuda.so)
   add_library(lockstep::libtorch_cuda INTERFACE IMPORTED GLOBAL)
-  target_link_libraries(lockstep::libtorch_cuda INTERFACE lockstep::libtorch
+  target_link_libraries(lockstep::libtorch_cuda INTERFACE lockstep::libtorch $<TARGET_NAME_IF_EXISTS:lockstep::nccl>
     LINKER:--no-as-needed,${torch_root}/lib/libtorch_cuda.so,${torch_root}/lib/libc10_cuda.so,--as-needed)
-  if(EXISTS ${nvidia_root}/nccl/lib/libnccl.so.2)
-    target_link_libraries(lockstep::libtorch_cuda INTERFACE
-      ${nvidia_root}/nccl/lib/libnccl.so.2 ${nvidia_root}/cu13/lib/libcudart.so.13)
-    target_include_directories(lockstep::libtorch_cuda SYSTEM INTERFACE
-      ${nvidia_root}/nccl/include ${nvidia_root}/cu13/include)
-  endif()
 endif()

@@ -416,7 +416,8 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution});
   v.knob("in_memory", c.in_memory,
          {.effect = "keep the last finished step in the node's shared memory too, so that a rank's "
-                    "crash costs that step and no more; takes the state's size once more",
+                    "crash costs that step and no more; takes the state's size once more, and "
+                    "checkpoints are written from there without a copy",
           .affects = Affects::kExecution});
 }
 

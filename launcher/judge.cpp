@@ -64,18 +64,6 @@ Verdict with_death(const LaunchFacts& facts) {
   return verdict;
 }
 
-/// A host that has gone takes its ranks with it: whatever else was seen follows from that.
-Verdict lost_node(const LaunchFacts& facts) {
-  Verdict verdict;
-  verdict.cause = "node_lost";
-  verdict.message = fmt::format("host {} was lost ({} no longer hears from it)", facts.lost_host,
-                                name_of(facts.kind));
-  verdict.advice = "see whether the host is up, then resume with the hosts that are";
-  verdict.host = verdict.lost_host = facts.lost_host;
-  verdict.exit_code = static_cast<int>(ExitCode::kFailed);
-  return verdict;
-}
-
 /// Why the launch failed, by what its processes left behind.
 Verdict verdict_by_processes(const LaunchFacts& facts) {
   const bool local = facts.kind == LaunchKind::kLocal;
@@ -118,6 +106,16 @@ bool ended_by_the_stop(const LaunchFacts& facts) {
 
 }  // namespace
 
+Verdict lost_node(const std::string& host, const std::string& why) {
+  Verdict verdict;
+  verdict.cause = "node_lost";
+  verdict.message = fmt::format("host {} was lost ({})", host, why);
+  verdict.advice = "see whether the host is up, then resume with the hosts that are";
+  verdict.host = verdict.lost_host = host;
+  verdict.exit_code = static_cast<int>(ExitCode::kFailed);
+  return verdict;
+}
+
 LaunchEnd judge(const LaunchFacts& facts) {
   LaunchEnd end;
   end.stop_signal = facts.stop_signal;
@@ -138,7 +136,8 @@ LaunchEnd judge(const LaunchFacts& facts) {
     return end;
   }
   if (!facts.lost_host.empty()) {
-    end.verdict = lost_node(facts);
+    end.verdict =
+        lost_node(facts.lost_host, fmt::format("{} no longer hears from it", name_of(facts.kind)));
     end.source = facts.verdict ? VerdictSource::kBoth : VerdictSource::kProcesses;
   } else if (facts.hang) {
     end.verdict = facts.hang;

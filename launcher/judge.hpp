@@ -45,4 +45,7 @@ struct LaunchFacts {
 
 LaunchEnd judge(const LaunchFacts& facts);
 
+/// A host that has gone takes its ranks with it: whatever else was seen follows from that.
+Verdict lost_node(const std::string& host, const std::string& why);
+
 }  // namespace lockstep::launcher

@@ -237,6 +237,7 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.optimizer = optimizer_options(config.train.optimizer);
   step.schedule = schedule_of(config.train, scheduled_steps);
   step.keep_last_step = !kept_memory.empty() || config.train.divergence.policy == "skip";
+  step.hold_for_saves = step.keep_last_step && config.checkpoint.background;
   step.kept_memory = kept_memory;
   step.compare_nodes_every_steps = config.log.compare_nodes_every_steps;
   step.kept_identity = config_hash;  // the run's record sees to the data

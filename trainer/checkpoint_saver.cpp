@@ -19,6 +19,13 @@ std::vector<checkpoints::OwnedExtent> in_place(const std::vector<LocalExtent>& e
   return owned;
 }
 
+/// What the saver itself must copy of this rank's share: what the step does not hold.
+std::vector<LocalExtent> to_copy(const StateFiles& state, const TrainStep& train_step) {
+  auto extents = state.owned();
+  std::erase_if(extents, [&](const LocalExtent& e) { return train_step.held(e.memory); });
+  return extents;
+}
+
 /// Adds the time of its life.
 class Timed {
  public:
@@ -56,10 +63,11 @@ CheckpointSaver::CheckpointSaver(CheckpointSaverOptions options, RankGroup group
       train_step_(train_step),
       store_(options_.files, options_.directory, options_.clock) {
   if (options_.copies == CheckpointSaverOptions::Copies::kKept) {
-    snapshot_.emplace(StateFiles(train_step_, 0, group_.topology).owned());
+    snapshot_.emplace(to_copy(StateFiles(train_step_, 0, group_.topology), train_step_));
   }
   thread_.emplace([this] {
     if (snapshot_) snapshot_->prepare();
+    if (snapshot_ && train_step_.can_hold()) train_step_.prepare_hold();
   });
 }
 
@@ -71,15 +79,20 @@ void CheckpointSaver::begin(SaveRequest request) {
   LOCKSTEP_EXPECT(snapshot_.has_value(), "a save in the background without memory for it");
   const auto begun = options_.clock.now();
   StateFiles state(train_step_, request.info.step, group_.topology);
-  auto copies = snapshot_->begin(state.owned());
-  for (const auto& extent : state.owned()) {
+  const auto copied = to_copy(state, train_step_);
+  auto copies = snapshot_->begin(copied);
+  for (const auto& extent : copied) {
     if (extent.each_rank) snapshot_->keep(extent.memory);
   }
   start(std::move(request), std::move(state), std::move(copies));
-  train_step_.before_change([this](std::span<const std::byte> piece) {
-    const Timed timed(options_.clock, save_->blocked);
-    snapshot_->keep(piece);
-  });
+  if (train_step_.can_hold()) {
+    train_step_.hold();
+  } else {
+    train_step_.before_change([this](std::span<const std::byte> piece) {
+      const Timed timed(options_.clock, save_->blocked);
+      snapshot_->keep(piece);
+    });
+  }
   save_->begun = begun;
   save_->blocked += options_.clock.now() - begun;
 }
@@ -88,6 +101,7 @@ void CheckpointSaver::complete_copy() {
   if (!snapshot_) return;
   train_step_.before_change({});
   snapshot_->complete();
+  if (train_step_.can_hold()) train_step_.end_hold();
 }
 
 void CheckpointSaver::start(SaveRequest request, StateFiles state,
@@ -149,6 +163,13 @@ void CheckpointSaver::advance(JobState all) {
 void CheckpointSaver::write() {
   phase_ = Phase::kWriting;
   complete_copy();
+  if (snapshot_ && !waited_for_) {
+    for (const auto& own : save_->state.owned()) {
+      if (const auto held = train_step_.held(own.memory)) {
+        save_->owned.push_back({.extent = own.extent, .bytes = *held});
+      }
+    }
+  }
   start_job([this](const BackgroundThread::Check& check) {
     auto& save = *save_;
     save.mine = store_.write_extents(

@@ -5,7 +5,8 @@
 // One object a rank, one thread; "collective" means all ranks, after the same step.
 //
 //   begin      from here on each rank copies its share of the state, piece by piece just before the
-//              next step changes it: the only thing that training waits for
+//              next step changes it: the only thing that training waits for. Where the step keeps
+//              its last state anyway (KeptState), that is held, and nothing is copied
 //   beginning  rank 0's thread makes the files
 //   writing    every rank's thread hashes, writes and syncs its share
 //   committing the ranks tell each other the digests; rank 0's thread writes the manifest last

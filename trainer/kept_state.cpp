@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <new>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/vector_clones.hpp"
+#include "trainer/stream_copy.hpp"
 
 namespace lockstep::trainer {
 namespace {
@@ -15,7 +18,10 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kMetadataBytes = std::size_t{64} << 10;
 constexpr std::int64_t kNever = -1;
-constexpr std::array<char, 8> kMagic{'L', 'K', 'S', 'T', 'A', 'T', 'E', '1'};
+constexpr std::array<char, 8> kMagic{'L', 'K', 'S', 'T', 'A', 'T', 'E', '2'};
+
+/// Undo areas of this size and more are written past the cache.
+constexpr std::size_t kPastCache = std::size_t{4} << 20;
 
 std::size_t pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
@@ -46,8 +52,9 @@ struct KeptState::Stamp {
   std::atomic<std::int64_t> done;      // finished steps of the live values, when none is under way
   std::atomic<std::int64_t> undo;      // finished steps of the undo area, kNever = it holds nothing
   std::atomic<std::int64_t> saved;     // elements from the block's begin that are in it
+  std::atomic<std::int64_t> area;      // the undo area
   std::array<std::uint64_t, 2> sums;   // of the block after an even and an odd number of steps
-  std::array<std::byte, 24> padding_;  // a cache line a block: its rank's alone
+  std::array<std::byte, 16> padding_;  // a cache line a block: its rank's alone
 };
 
 struct KeptState::Slot {
@@ -58,20 +65,19 @@ struct KeptState::Slot {
 };
 
 struct KeptState::Places {
-  std::size_t stamps, counters, counter_bytes, metadata, metadata_bytes, undo_flat, undo_states;
-  std::size_t state_bytes, end;
-  FlatRange flat, state;  // elements that the undo area holds
+  std::size_t stamps, counters, counter_bytes, metadata, metadata_bytes;
+  std::array<std::vector<std::size_t>, 2> undo;  // of each area: the flat region's, the states'
+  std::size_t end;
+  FlatRange undone;
 };
 
+/// Element 0 of the flat region, and of each state, would lie in its page as it does in its file.
 KeptState::Places KeptState::places(const KeptShape& shape) {
   Places places{};
   if (shape.held_blocks.count() > 0) {
-    places.flat = {shape.blocks[static_cast<std::size_t>(shape.held_blocks.begin)].begin,
-                   shape.blocks[static_cast<std::size_t>(shape.held_blocks.end) - 1].end};
+    places.undone = {shape.blocks[static_cast<std::size_t>(shape.held_blocks.begin)].begin,
+                     shape.blocks[static_cast<std::size_t>(shape.held_blocks.end) - 1].end};
   }
-  places.state = places.flat;
-  places.state.end =
-      std::max(places.state.begin, std::min(places.state.end, shape.parameter_count));
   static_assert(sizeof(Header) <= kPage);
   std::size_t at = kPage;
   const auto take = [&](std::size_t bytes) {
@@ -79,8 +85,8 @@ KeptState::Places KeptState::places(const KeptShape& shape) {
     at += pages(bytes);
     return begin;
   };
-  const auto floats = [](FlatRange range) {
-    return static_cast<std::size_t>(range.count()) * sizeof(float);
+  const auto bytes_of = [](std::int64_t floats) {
+    return static_cast<std::size_t>(floats) * sizeof(float);
   };
   places.stamps = take(shape.blocks.size() * sizeof(Stamp));
   places.counter_bytes =
@@ -88,9 +94,19 @@ KeptState::Places KeptState::places(const KeptShape& shape) {
   places.counters = take(2 * places.counter_bytes);
   places.metadata_bytes = pages(sizeof(Slot) + kMetadataBytes);
   places.metadata = take(2 * places.metadata_bytes);
-  places.undo_flat = take(floats(places.flat));
-  places.state_bytes = pages(floats(places.state));
-  places.undo_states = take(shape.states * places.state_bytes);
+  const auto take_floats = [&](std::int64_t before, std::int64_t count) {
+    const auto shift = bytes_of(before + places.undone.begin) % kPage;
+    return take(shift + bytes_of(count)) + shift;
+  };
+  const auto parameters = std::max(
+      std::int64_t{0}, std::min(places.undone.end, shape.parameter_count) - places.undone.begin);
+  for (std::size_t area = 0; area < (shape.holds ? 2U : 1U); ++area) {
+    places.undo[area].push_back(take_floats(0, places.undone.count()));
+    for (std::size_t i = 0; i < shape.states; ++i) {
+      const auto before = static_cast<std::int64_t>(i) * shape.parameter_count;
+      places.undo[area].push_back(take_floats(before, parameters));
+    }
+  }
   places.end = at;
   return places;
 }
@@ -106,11 +122,19 @@ KeptState::KeptState(KeptShape shape, LiveState live, std::span<std::byte> memor
     counters_[i] = reinterpret_cast<Slot*>(memory_ + place.counters + i * place.counter_bytes);
     metadata_[i] = reinterpret_cast<Slot*>(memory_ + place.metadata + i * place.metadata_bytes);
   }
-  undo_flat_ = reinterpret_cast<float*>(memory_ + place.undo_flat) - place.flat.begin;
-  for (std::size_t i = 0; i < shape_.states; ++i) {
-    auto* begin = memory_ + place.undo_states + i * place.state_bytes;
-    undo_states_.push_back(reinterpret_cast<float*>(begin) - place.state.begin);
+  undone_ = place.undone;
+  for (std::size_t area = 0; area < 2; ++area) {
+    for (const auto at : place.undo[area]) {
+      auto* zero = reinterpret_cast<float*>(memory_ + at) - undone_.begin;
+      if (undo_[area].flat == nullptr) {
+        undo_[area].flat = zero;
+      } else {
+        undo_[area].states.push_back(zero);
+      }
+    }
   }
+  past_cache_ =
+      static_cast<std::size_t>(undone_.count()) * sizeof(float) * (1 + shape_.states) >= kPastCache;
 }
 
 KeptState::Slot& KeptState::counter_slot(std::int64_t step) const {
@@ -160,13 +184,14 @@ void KeptState::open(std::int64_t block, std::int64_t step) {
   stamp.undo.store(kNever, std::memory_order_relaxed);
   order();
   stamp.saved.store(0, std::memory_order_relaxed);
+  stamp.area.store(static_cast<std::int64_t>(area_), std::memory_order_relaxed);
   order();
   stamp.undo.store(step, std::memory_order_relaxed);
   order();
 }
 
 void KeptState::save(FlatRange part) {
-  copy(part, Way::kToUndo);
+  copy(part, Way::kToUndo, area_);
   order();
   const auto begin = shape_.blocks[static_cast<std::size_t>(open_block_)].begin;
   stamps_[open_block_].saved.store(part.end - begin, std::memory_order_relaxed);
@@ -225,8 +250,9 @@ bool KeptState::bring_to(std::int64_t block, std::int64_t step) {
   const auto range = shape_.blocks[static_cast<std::size_t>(block)];
   if (stamp.undo.load(std::memory_order_acquire) == step) {
     const auto saved = stamp.saved.load(std::memory_order_acquire);
-    if (saved < 0 || saved > range.count()) return false;
-    copy({range.begin, range.begin + saved}, Way::kToLive);
+    const auto area = static_cast<std::size_t>(stamp.area.load(std::memory_order_acquire));
+    if (saved < 0 || saved > range.count() || area > (shape_.holds ? 1U : 0U)) return false;
+    copy({range.begin, range.begin + saved}, Way::kToLive, area);
   } else if (stamp.done.load(std::memory_order_acquire) != step) {
     return false;
   }
@@ -263,15 +289,73 @@ std::uint64_t KeptState::sum_of(FlatRange part) const {
   return sum;
 }
 
-void KeptState::copy(FlatRange part, Way way) {
-  const auto move = [&](float* live, float* undo) {
+void KeptState::copy(FlatRange part, Way way, std::size_t area) {
+  for_each_buffer(area, [&](float* live, float* undo, std::int64_t end) {
+    if (part.begin >= end) return;
     float* from = (way == Way::kToUndo ? live : undo) + part.begin;
     float* to = (way == Way::kToUndo ? undo : live) + part.begin;
-    std::memcpy(to, from, static_cast<std::size_t>(part.count()) * sizeof(float));
-  };
-  move(live_.flat, undo_flat_);
-  if (part.begin >= shape_.parameter_count) return;
-  for (std::size_t i = 0; i < live_.states.size(); ++i) move(live_.states[i], undo_states_[i]);
+    const auto bytes = static_cast<std::size_t>(part.count()) * sizeof(float);
+    if (way == Way::kToUndo && past_cache_) {
+      stream_copy(reinterpret_cast<std::byte*>(to), reinterpret_cast<const std::byte*>(from),
+                  bytes);
+    } else {
+      std::memcpy(to, from, bytes);
+    }
+  });
+}
+
+template <typename Each>
+void KeptState::for_each_buffer(std::size_t area, const Each& each) const {
+  each(live_.flat, undo_[area].flat, undone_.end);
+  for (std::size_t i = 0; i < live_.states.size(); ++i) {
+    each(live_.states[i], undo_[area].states[i], std::min(undone_.end, shape_.parameter_count));
+  }
+}
+
+void KeptState::hold() {
+  LOCKSTEP_EXPECT(shape_.holds, "a state to hold without room for it");
+  to_hold_ = true;
+}
+
+void KeptState::end_update() {
+  if (past_cache_) end_streams();
+  if (!to_hold_) return;
+  to_hold_ = false;
+  area_ = 1 - area_;
+}
+
+void KeptState::end_hold(FlatRange blocks) {
+  if (!to_hold_) return;
+  to_hold_ = false;
+  for (auto block = blocks.begin; block < blocks.end; ++block) {
+    copy(shape_.blocks[static_cast<std::size_t>(block)], Way::kToUndo, 1 - area_);
+  }
+  end_streams();
+}
+
+std::optional<std::span<const std::byte>> KeptState::held(std::span<const std::byte> live) const {
+  const std::less_equal<const void*> not_after;
+  std::optional<std::span<const std::byte>> found;
+  for_each_buffer(1 - area_, [&](const float* from, const float* undo, std::int64_t end) {
+    const auto* begin = reinterpret_cast<const std::byte*>(from + undone_.begin);
+    const auto* last = reinterpret_cast<const std::byte*>(from + end);
+    if (!not_after(begin, live.data()) || !not_after(live.data() + live.size(), last)) return;
+    const auto* copy = reinterpret_cast<const std::byte*>(undo + undone_.begin);
+    found = std::span(copy + (live.data() - begin), live.size());
+  });
+  return found;
+}
+
+void KeptState::prepare_hold(FlatRange blocks) const {
+  if (blocks.count() == 0) return;
+  const auto first = shape_.blocks[static_cast<std::size_t>(blocks.begin)].begin;
+  const auto last = shape_.blocks[static_cast<std::size_t>(blocks.end) - 1].end;
+  for_each_buffer(1, [&](float*, float* undo, std::int64_t end) {
+    if (first >= end) return;
+    auto* begin = reinterpret_cast<std::byte*>(undo + first);
+    begin -= reinterpret_cast<std::uintptr_t>(begin) % kPage;
+    populate({begin, reinterpret_cast<std::byte*>(undo + std::min(last, end))});
+  });
 }
 
 }  // namespace lockstep::trainer

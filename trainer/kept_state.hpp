@@ -26,6 +26,7 @@ struct KeptShape {
   std::int64_t parameter_count = 0;  ///< blocks from here on have no optimizer state
   std::size_t states = 0;            ///< optimizer state buffers
   std::int64_t counter_count = 0;
+  bool holds = false;    ///< room for a state that later updates leave alone, see `hold`
   std::string identity;  ///< equal texts = a state that can be gone on from
 };
 
@@ -57,6 +58,21 @@ class KeptState {
   void add(FlatRange part);
   void close(std::int64_t block, std::int64_t step);
 
+  // The undo area that an update fills is a copy of the state before it. With two of them in turn,
+  // it can stay while updates go on: a checkpoint is written from it, and copies nothing. Needs
+  // KeptShape::holds.
+  /// The values of now are to be held until the next call. Between updates. Its rank.
+  void hold();
+  /// All of `blocks`, the rank's own, were updated: what was to be held is.
+  void end_update();
+  /// Holds what is to be held without an update of `blocks`, the rank's own.
+  void end_hold(FlatRange blocks);
+  /// Where the held values of `live`, a piece of the rank's own blocks, are; nothing when it is
+  /// memory of another kind. They lie in their pages as they do in the files of a checkpoint.
+  std::optional<std::span<const std::byte>> held(std::span<const std::byte> live) const;
+  /// Has the kernel give the pages that `blocks` will be held in. Any thread.
+  void prepare_hold(FlatRange blocks) const;
+
   /// Counters after `step` steps; before any block of that step is closed. One rank a node.
   void keep_counters(std::int64_t step, std::span<const std::int64_t> counters);
   /// What else the run knows after `step` steps, at most 64 KiB. One rank a node.
@@ -84,17 +100,24 @@ class KeptState {
   static Places places(const KeptShape& shape);
   Slot& counter_slot(std::int64_t step) const;
   std::uint64_t sum_of(FlatRange part) const;
-  /// Copies the live values of `part` to the undo area, or back.
+  /// Copies the live values of `part` to an undo area, or back.
   enum class Way { kToUndo, kToLive };
-  void copy(FlatRange part, Way way);
+  void copy(FlatRange part, Way way, std::size_t area);
+  /// Calls `each(live, undo, end)` for the flat region and each optimizer state: element 0 there
+  /// and in an undo area, and the element behind the last.
+  template <typename Each>
+  void for_each_buffer(std::size_t area, const Each& each) const;
 
   KeptShape shape_;
   LiveState live_;
   std::byte* memory_;
   Stamp* stamps_;  // one a block
   std::array<Slot*, 2> counters_, metadata_;
-  float* undo_flat_;                 // element 0 of the flat region
-  std::vector<float*> undo_states_;  // likewise
+  std::array<LiveState, 2> undo_;  // each address is of element 0; the second one may be empty
+  FlatRange undone_;               // elements that the undo areas have room for
+  std::size_t area_ = 0;           // that updates save to
+  bool to_hold_ = false;
+  bool past_cache_;  // the undo area is too large to be there when it is written again
   std::int64_t open_block_ = -1;
   std::uint64_t open_sum_ = 0;
 };

@@ -75,7 +75,8 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
   auto& step = *made.step;
   StateKeeper keeper(group, step, options.files, options.run.checkpoints_path());
   checkpoints::CheckpointStore store(options.files, options.run.checkpoints_path());
-  ReplayReport report{.from = "start"};
+  ReplayReport report;
+  report.from = "start";
   position.enter(base::Phase::kRestore);
   if (const auto path = checkpoint_before(store, options.step)) {
     report.from = *path;

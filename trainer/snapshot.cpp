@@ -4,48 +4,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <string>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "trainer/stream_copy.hpp"
 
 namespace lockstep::trainer {
-namespace {
-
-/// Copies past the cache: nobody reads the copy soon, and its old contents need not be fetched. It
-/// takes about six tenths of memcpy's time where the source is in the cache.
-void stream_copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-#if defined(__SSE2__)
-  constexpr std::size_t kVector = sizeof(__m128i);
-  constexpr std::size_t kLine = 4 * kVector;
-  const auto aligned = (kVector - reinterpret_cast<std::uintptr_t>(to) % kVector) % kVector;
-  const auto head = std::min(bytes, aligned);
-  std::memcpy(to, from, head);
-  to += head, from += head, bytes -= head;
-  for (; bytes >= kLine; to += kLine, from += kLine, bytes -= kLine) {
-    __m128i line[4];
-    std::memcpy(line, from, kLine);
-    for (int i = 0; i < 4; ++i) _mm_stream_si128(reinterpret_cast<__m128i*>(to) + i, line[i]);
-  }
-#endif
-  std::memcpy(to, from, bytes);
-}
-
-/// Other threads may read what was streamed.
-void end_streams() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
-
-}  // namespace
 
 Snapshot::Snapshot(std::span<const LocalExtent> owned) {
   // A header that grows with the number of steps moves each region by less than a page.
@@ -67,15 +34,7 @@ Snapshot::~Snapshot() {
   if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
 }
 
-void Snapshot::prepare() const {
-  // Piece by piece: the call holds up others that change this process's mappings.
-  constexpr std::size_t kPieceBytes = std::size_t{8} << 20;
-  for (std::size_t at = 0; at < memory_.size(); at += kPieceBytes) {
-    const auto piece = memory_.subspan(at, std::min(kPieceBytes, memory_.size() - at));
-    // Linux 5.14 and newer; before that the first copy pays.
-    if (::madvise(piece.data(), piece.size(), MADV_POPULATE_WRITE) != 0) return;
-  }
-}
+void Snapshot::prepare() const { populate(memory_); }
 
 std::vector<std::size_t> Snapshot::lay_out(std::span<const LocalExtent> owned) {
   regions_.clear();

@@ -73,7 +73,7 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
   optimizer.metadata = {{"format", "pt"}, {"step", std::to_string(steps_done)}};
   files_.push_back({.name = kOptimizerFile, .header = std::move(optimizer)});
 
-  for (const auto& file : files_) data_begins_.push_back(serialize(file.header).size());
+  for (const auto& file : files_) data_begins_.push_back(file_prefix(file.header).size());
 
   const auto own = train_step.own_blocks();
   const auto is_own = [&](std::size_t block) {

@@ -151,6 +151,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
     kept_->keep_counters(step + 1, space_->counters());
   }
   update(step, lr, table);
+  if (kept_) kept_->end_update();
   laps.add_to(times_.optimizer);
   const auto late = gradients_->take_backward_time();
   times_.backward += late;
@@ -296,10 +297,12 @@ KeptShape TrainStep::kept_shape_of(const ParameterLayout& layout, FlatRange rank
   shape.parameter_count = layout.parameter_count;
   shape.states = states;
   shape.counter_count = layout.counter_count;
+  shape.holds = options_.hold_for_saves;
   shape.identity = options_.kept_identity + "\n" + layout.describe() + "\nblocks " +
                    std::to_string(shape.held_blocks.begin) + " to " +
                    std::to_string(shape.held_blocks.end) + " states " + std::to_string(states) +
-                   " table " + std::to_string(table_bytes_) + " micro-batches " +
+                   " holds " + std::to_string(static_cast<int>(shape.holds)) + " table " +
+                   std::to_string(table_bytes_) + " micro-batches " +
                    std::to_string(options_.micro_batches);
   return shape;
 }
@@ -376,6 +379,16 @@ void TrainStep::skip(std::int64_t step, std::string_view metadata) {
                 "parameters before the skipped step");
   begin_at(step, metadata);
 }
+
+void TrainStep::hold() { kept_->hold(); }
+
+void TrainStep::end_hold() { kept_->end_hold(own_blocks()); }
+
+std::optional<std::span<const std::byte>> TrainStep::held(std::span<const std::byte> memory) const {
+  return can_hold() ? kept_->held(memory) : std::nullopt;
+}
+
+void TrainStep::prepare_hold() const { kept_->prepare_hold(own_blocks()); }
 
 std::vector<double> TrainStep::micro_batch_losses(std::int64_t step) const {
   const auto table = table_of(step - 1);

@@ -43,6 +43,7 @@ struct TrainStepOptions {
   std::int64_t compare_nodes_every_steps = 0;
   /// Keep the state of the last finished step beside the one under way, see KeptState.
   bool keep_last_step = false;
+  bool hold_for_saves = false;  ///< and a state that is being saved, see `hold`; with the above
   std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
 };
@@ -81,6 +82,19 @@ class TrainStep {
   /// buffers and optimizer state just before a step changes it; nothing to call nothing.
   using BeforeChange = std::function<void(std::span<const std::byte> piece)>;
   void before_change(BeforeChange call) { before_change_ = std::move(call); }
+
+  /// Whether the state can be held with no copy of its own, see KeptState::hold.
+  bool can_hold() const { return kept_ && options_.hold_for_saves; }
+  /// This rank's share of the state of now will be held until the next call, whatever steps do.
+  /// Between steps, when it can be. Local.
+  void hold();
+  /// The share is held from now on, even if no step came. Local.
+  void end_hold();
+  /// Where the held values of `memory`, a piece of the share, are; nothing where it is of another
+  /// kind: not parameters, buffers or optimizer states in floats. After end_hold. Local.
+  std::optional<std::span<const std::byte>> held(std::span<const std::byte> memory) const;
+  /// Has the kernel give the memory of it. Any thread.
+  void prepare_hold() const;
 
   const StepTimes& times() const { return times_; }
   comm::LeafRange micro_batch_range() const { return range_; }

@@ -7,7 +7,9 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "launcher/commands/launch_end.hpp"
+#include "launcher/host_probe.hpp"
 #include "launcher/kept_memory.hpp"
 #include "launcher/restarts.hpp"
 #include "launcher/run_card.hpp"
@@ -18,6 +20,9 @@ namespace lockstep::launcher {
 namespace {
 
 using Next = RestartBook::Next;
+
+/// For a host to run a program: an ssh to one that is gone may wait for minutes.
+constexpr std::chrono::seconds kPatienceWithHosts{10};
 
 /// Without the host that was lost, when as many ranks as must be still have a place.
 bool leave_out(const std::string& lost, LaunchRequest& request, std::int64_t min_ranks) {
@@ -56,6 +61,7 @@ class Training {
     const auto begin = base::Clock::system().now();
     for (;;) {
       auto plan = plan_launch(launch_.request);
+      kind_ = plan.kind;
       plan.environment[kAttemptVariable] = std::to_string(book_.restarts());
       plan.environment[kKeptMemoryVariable] = memory_.addresses();
       if (book_.restarts() == 0) {
@@ -81,10 +87,35 @@ class Training {
   }
 
  private:
+  /// Hosts without which a restart must do, told in `verdict`: what mpirun says of a rank's end
+  /// does not tell whether its host is there.
+  std::vector<std::string> lost_hosts(Verdict& verdict) const {
+    std::vector<std::string> lost;
+    auto asked = launch_.request;
+    if (!verdict.lost_host.empty()) {
+      lost.push_back(verdict.lost_host);
+      std::erase_if(asked.hosts, [&](const auto& host) { return host.host == lost.front(); });
+    }
+    if (!asked.hosts.empty() && kind_ == LaunchKind::kMpirun) {
+      const auto silent =
+          silent_hosts(asked, "/bin/true", session_.environment, kPatienceWithHosts);
+      lost.insert(lost.end(), silent.begin(), silent.end());
+    }
+    if (!lost.empty() && verdict.lost_host.empty()) {
+      verdict = lost_node(base::joined(lost, ", "), "it does not answer");
+    }
+    return lost;
+  }
+
   Next decide(LaunchEnd& end) {
     auto next = book_.decide(end);
-    if (next == Next::kRestart && !end.verdict->lost_host.empty() &&
-        !leave_out(end.verdict->lost_host, launch_.request, launch_.config.launch.min_ranks)) {
+    bool enough = true;
+    if (next == Next::kRestart) {
+      for (const auto& host : lost_hosts(*end.verdict)) {
+        enough = leave_out(host, launch_.request, launch_.config.launch.min_ranks);
+      }
+    }
+    if (!enough) {
       end.verdict->advice =
           "lower launch.min_ranks to go on with fewer ranks, or bring the host "
           "back, then resume";
@@ -117,6 +148,7 @@ class Training {
 
   const Session& session_;
   TrainingLaunch launch_;
+  LaunchKind kind_ = LaunchKind::kLocal;  // of the newest launch
   RestartBook book_;
   KeptMemory memory_;
   Supervisor supervisor_;

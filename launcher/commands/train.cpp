@@ -156,10 +156,10 @@ class Train final : public Command {
     facts.parameters = number_at(description, "parameters");
     facts.state_bytes = number_at(description, "state_bytes");
     if (!facts.parameters || !facts.state_bytes) return;
-    // With room for the old values of what a step changes.
+    // With room for the old values of what a step changes, and for a state that is being saved.
     const bool kept = loaded.config.checkpoint.in_memory && loaded.config.launch.restarts > 0 &&
                       loaded.config.launch.hosts.empty();
-    if (kept) facts.kept_bytes = 2 * *facts.state_bytes;
+    if (kept) facts.kept_bytes = (loaded.config.checkpoint.background ? 3 : 2) * *facts.state_bytes;
     if (plan.ranks == 1) return;
     // The state once, and a gradient of every rank of the fullest node.
     const auto a_node = static_cast<std::uint64_t>(ranks_on_a_node(loaded.config, plan));

@@ -50,6 +50,22 @@ TEST(Safetensors, WritesTheLengthTheJsonAndSpacesUpToAMultipleOf64) {
   EXPECT_EQ(bytes, std::string("\x78\0\0\0\0\0\0\0", 8) + json + std::string(32, ' '));
 }
 
+TEST(Safetensors, BeginsTheDataOfLargeFilesOnAPage) {
+  for (const std::uint64_t bytes : {std::uint64_t{4}, std::uint64_t{1} << 20}) {
+    SafetensorsHeader header;
+    header.tensors = {{.name = "w",
+                       .dtype = "F32",
+                       .shape = {static_cast<std::int64_t>(bytes / 4)},
+                       .begin = 0,
+                       .end = bytes}};
+
+    const auto prefix = file_prefix(header);
+
+    EXPECT_EQ(prefix.size(), bytes == 4 ? serialize(header).size() : 4096);
+    EXPECT_EQ(parse_safetensors_header(prefix, prefix.size() + bytes, "x"), header);
+  }
+}
+
 TEST(Safetensors, WritesAnEmptyHeaderThatReadsBack) {
   const auto bytes = serialize({});
 

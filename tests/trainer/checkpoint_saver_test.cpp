@@ -64,11 +64,12 @@ struct Rank {
   }
 };
 
-class CheckpointSaverTest : public testing::Test {
+/// With the state copied for each save, and held by the step.
+class CheckpointSaverTest : public testing::TestWithParam<bool> {
  protected:
   CheckpointSaverTest() { faulty_.put("/runs/a/ledger.jsonl", ""); }
 
-  static void on_ranks(int ranks, const std::function<void(Rank)>& body) {
+  void on_ranks(int ranks, const std::function<void(Rank)>& body) {
     static base::FileSystem& posix = base::FileSystem::posix();
     comm::run_on_threads(ranks, [&](comm::Communicator& world) {
       const auto topology = comm::discover_topology(world, comm::this_host(), 0);
@@ -77,6 +78,7 @@ class CheckpointSaverTest : public testing::Test {
       TrainStepOptions options;
       options.micro_batches = kRanks;
       options.optimizer.kind = OptimizerKind::kAdam;
+      options.keep_last_step = options.hold_for_saves = GetParam();
       TrainStep step(group, std::make_shared<tests::OneOfEach>(4.0F),
                      Objective(ObjectiveKind::kRegression, 0), options);
       StateKeeper keeper(group, step, posix, kFolder);
@@ -120,7 +122,10 @@ class CheckpointSaverTest : public testing::Test {
   std::vector<std::string> failed_;
 };
 
-TEST_F(CheckpointSaverTest, SavesTheStateOfItsStepWhileTrainingChangesIt) {
+INSTANTIATE_TEST_SUITE_P(Ways, CheckpointSaverTest, testing::Bool(),
+                         [](const auto& way) { return way.param ? "held" : "copied"; });
+
+TEST_P(CheckpointSaverTest, SavesTheStateOfItsStepWhileTrainingChangesIt) {
   for (const int ranks : {1, 2, kRanks}) {
     on_ranks(ranks, [&](Rank rank) {
       CheckpointSaver saver(options(rank), rank.group, rank.step);
@@ -163,7 +168,7 @@ class Normed final : public Model {
   torch::nn::Sequential layers_{nullptr};
 };
 
-TEST_F(CheckpointSaverTest, CopiesEachPieceBeforeARealStepChangesIt) {
+TEST_P(CheckpointSaverTest, CopiesEachPieceBeforeARealStepChangesIt) {
   std::mutex construction;
   for (const int ranks : {1, 2, kRanks}) {
     for (const double clip_norm : {0.0, 0.05}) {
@@ -175,6 +180,7 @@ TEST_F(CheckpointSaverTest, CopiesEachPieceBeforeARealStepChangesIt) {
         setting.micro_batches = kRanks;
         setting.micro_batch = 4;
         setting.clip_norm = clip_norm;
+        setting.keep_last_step = setting.hold_for_saves = GetParam();
         setting.optimizer.kind = OptimizerKind::kAdamW;
         setting.schedule = {.base_lr = 0.01, .total_steps = 100};
         TrainStep step(group, std::make_shared<Normed>(construction),
@@ -212,7 +218,7 @@ TEST_F(CheckpointSaverTest, CopiesEachPieceBeforeARealStepChangesIt) {
   }
 }
 
-TEST_F(CheckpointSaverTest, SavesOneAfterTheOtherFromTheSameMemory) {
+TEST_P(CheckpointSaverTest, SavesOneAfterTheOtherFromTheSameMemory) {
   on_ranks(2, [&](Rank rank) {
     CheckpointSaver saver(options(rank), rank.group, rank.step);
     std::string digest;
@@ -229,7 +235,7 @@ TEST_F(CheckpointSaverTest, SavesOneAfterTheOtherFromTheSameMemory) {
   });
 }
 
-TEST_F(CheckpointSaverTest, EndsTheSaveUnderWayBeforeTheOneThatIsWaitedFor) {
+TEST_P(CheckpointSaverTest, EndsTheSaveUnderWayBeforeTheOneThatIsWaitedFor) {
   on_ranks(2, [&](Rank rank) {
     CheckpointSaver saver(options(rank), rank.group, rank.step);
     rank.set(1);
@@ -246,7 +252,7 @@ TEST_F(CheckpointSaverTest, EndsTheSaveUnderWayBeforeTheOneThatIsWaitedFor) {
   });
 }
 
-TEST_F(CheckpointSaverTest, RefusesASaveBesideAnotherOne) {
+TEST_P(CheckpointSaverTest, RefusesASaveBesideAnotherOne) {
   on_ranks(1, [&](Rank rank) {
     CheckpointSaver saver(options(rank), rank.group, rank.step);
     saver.begin({.info = {.step = 1}});
@@ -255,7 +261,7 @@ TEST_F(CheckpointSaverTest, RefusesASaveBesideAnotherOne) {
   });
 }
 
-TEST_F(CheckpointSaverTest, GoesOnWithTheOldOneOrTheNewOneWhicheverCallFails) {
+TEST_P(CheckpointSaverTest, GoesOnWithTheOldOneOrTheNewOneWhicheverCallFails) {
   on_ranks(2, [&](Rank rank) {
     const bool first = rank.group.world.rank() == 0;
     bool failed = true;
@@ -302,7 +308,7 @@ TEST_F(CheckpointSaverTest, GoesOnWithTheOldOneOrTheNewOneWhicheverCallFails) {
   });
 }
 
-TEST_F(CheckpointSaverTest, KeepsTheOldOneWhereverTheDiskBecomesFull) {
+TEST_P(CheckpointSaverTest, KeepsTheOldOneWhereverTheDiskBecomesFull) {
   on_ranks(2, [&](Rank rank) {
     const bool first = rank.group.world.rank() == 0;
     CheckpointSaver saver(options(rank), rank.group, rank.step);
@@ -330,7 +336,7 @@ TEST_F(CheckpointSaverTest, KeepsTheOldOneWhereverTheDiskBecomesFull) {
   });
 }
 
-TEST_F(CheckpointSaverTest, MakesTheFailureThatADrillAsksForOnOneRankAlone) {
+TEST_P(CheckpointSaverTest, MakesTheFailureThatADrillAsksForOnOneRankAlone) {
   on_ranks(2, [&](Rank rank) {
     auto with_fault = options(rank);
     with_fault.faults = base::FaultPlan::parse("disk-full rank=1 phase=save step=2")
@@ -349,7 +355,7 @@ TEST_F(CheckpointSaverTest, MakesTheFailureThatADrillAsksForOnOneRankAlone) {
   });
 }
 
-TEST_F(CheckpointSaverTest, ThrowsTheFirstRanksErrorOnAllRanksWhereTheSaveIsWaitedFor) {
+TEST_P(CheckpointSaverTest, ThrowsTheFirstRanksErrorOnAllRanksWhereTheSaveIsWaitedFor) {
   on_ranks(kRanks, [&](Rank rank) {
     auto with_fault = options(rank);
     with_fault.faults = base::FaultPlan::parse(
@@ -372,7 +378,7 @@ TEST_F(CheckpointSaverTest, ThrowsTheFirstRanksErrorOnAllRanksWhereTheSaveIsWait
   EXPECT_THAT(failed_, IsEmpty()) << "what is thrown is told by whoever catches it";
 }
 
-TEST_F(CheckpointSaverTest, SavesNothingWhenWhatMustBeDurableBeforeIsNot) {
+TEST_P(CheckpointSaverTest, SavesNothingWhenWhatMustBeDurableBeforeIsNot) {
   on_ranks(2, [&](Rank rank) {
     auto without_ledger = options(rank);
     if (rank.group.world.rank() == 0) {
@@ -390,7 +396,7 @@ TEST_F(CheckpointSaverTest, SavesNothingWhenWhatMustBeDurableBeforeIsNot) {
   });
 }
 
-TEST_F(CheckpointSaverTest, LeavesALedgerThatReachesTheNewestGoodOneWhereverThePowerIsCut) {
+TEST_P(CheckpointSaverTest, LeavesALedgerThatReachesTheNewestGoodOneWhereverThePowerIsCut) {
   constexpr char kLedger[] = "/runs/a/ledger.jsonl";
   const auto line = [](std::int64_t step) {
     return checkpoints::LedgerEntry{.step = step, .samples = "5a"};
@@ -452,7 +458,7 @@ TEST_F(CheckpointSaverTest, LeavesALedgerThatReachesTheNewestGoodOneWhereverTheP
   });
 }
 
-TEST_F(CheckpointSaverTest, LeavesTheOldOneWhenItEndsInTheMiddleOfASave) {
+TEST_P(CheckpointSaverTest, LeavesTheOldOneWhenItEndsInTheMiddleOfASave) {
   on_ranks(2, [&](Rank rank) {
     rank.set(1);
     std::string old_digest;
@@ -478,7 +484,7 @@ TEST_F(CheckpointSaverTest, LeavesTheOldOneWhenItEndsInTheMiddleOfASave) {
   });
 }
 
-TEST_F(CheckpointSaverTest, TakesNoMemoryForCopiesWhereAllSavesAreWaitedFor) {
+TEST_P(CheckpointSaverTest, TakesNoMemoryForCopiesWhereAllSavesAreWaitedFor) {
   on_ranks(1, [&](Rank rank) {
     auto in_place = options(rank);
     in_place.copies = CheckpointSaverOptions::Copies::kNone;

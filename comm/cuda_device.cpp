@@ -1,0 +1,70 @@
+#include "comm/cuda_device.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#include "base/error.hpp"
+
+namespace lockstep::comm {
+namespace {
+
+void check_cuda(cudaError_t result, const char* call) {
+  if (result == cudaSuccess) return;
+  throw base::DeviceError(std::string(call) + " failed (CUDA: " + cudaGetErrorName(result) + ", " +
+                          cudaGetErrorString(result) +
+                          "); run with CUDA_LAUNCH_BLOCKING=1 to see where");
+}
+
+cudaStream_t stream_of(DeviceStream stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t event_of(DeviceEvent event) { return static_cast<cudaEvent_t>(event); }
+
+class CudaDevice final : public DeviceApi {
+ public:
+  void* allocate(std::size_t bytes) override {
+    void* memory = nullptr;
+    check_cuda(cudaMalloc(&memory, bytes), "cudaMalloc");
+    return memory;
+  }
+  void release(void* memory) noexcept override { (void)cudaFree(memory); }
+
+  DeviceStream make_stream() override {
+    int least = 0, greatest = 0;
+    check_cuda(cudaDeviceGetStreamPriorityRange(&least, &greatest),
+               "cudaDeviceGetStreamPriorityRange");
+    cudaStream_t stream = nullptr;
+    check_cuda(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest),
+               "cudaStreamCreateWithPriority");
+    return stream;
+  }
+  void end_stream(DeviceStream stream) noexcept override {
+    (void)cudaStreamDestroy(stream_of(stream));
+  }
+
+  DeviceEvent make_event() override {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming),
+               "cudaEventCreateWithFlags");
+    return event;
+  }
+  void end_event(DeviceEvent event) noexcept override { (void)cudaEventDestroy(event_of(event)); }
+
+  void record(DeviceEvent event, DeviceStream stream) override {
+    check_cuda(cudaEventRecord(event_of(event), stream_of(stream)), "cudaEventRecord");
+  }
+  void wait(DeviceStream stream, DeviceEvent event) override {
+    check_cuda(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0), "cudaStreamWaitEvent");
+  }
+  bool is_done(DeviceEvent event) override {
+    const auto result = cudaEventQuery(event_of(event));
+    if (result == cudaErrorNotReady) return false;
+    check_cuda(result, "cudaEventQuery");
+    return true;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceApi> cuda_device() { return std::make_unique<CudaDevice>(); }
+
+}  // namespace lockstep::comm

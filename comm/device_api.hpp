@@ -1,0 +1,33 @@
+#pragma once
+// Memory, streams and events of the device that a rank computes on, as a seam: the CUDA runtime on
+// a GPU, a fake in tests. Everything throws DeviceError with the runtime's words. Used by
+// NcclGroup.
+
+#include <cstddef>
+
+namespace lockstep::comm {
+
+using DeviceStream = void*;  ///< cudaStream_t
+using DeviceEvent = void*;   ///< cudaEvent_t
+
+class DeviceApi {
+ public:
+  virtual ~DeviceApi() = default;
+
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+  /// Of high priority, beside the default stream and not ordered with it.
+  virtual DeviceStream make_stream() = 0;
+  virtual void end_stream(DeviceStream stream) noexcept = 0;
+  virtual DeviceEvent make_event() = 0;
+  virtual void end_event(DeviceEvent event) noexcept = 0;
+
+  /// `event` is done when all that is in `stream` now is.
+  virtual void record(DeviceEvent event, DeviceStream stream) = 0;
+  /// What comes into `stream` from now on waits for `event`; the caller does not.
+  virtual void wait(DeviceStream stream, DeviceEvent event) = 0;
+  /// Also when it was never recorded.
+  virtual bool is_done(DeviceEvent event) = 0;
+};
+
+}  // namespace lockstep::comm
