@@ -91,7 +91,9 @@ boot() { # HOST
     # One end of the cable in the head's namespace (port of the switch), the
     # other in the host's.
     in_host head ip link del "p-$host" 2>/dev/null || true
-    in_host "$host" ip link add eth0 type veth peer name "p-$host"
+    # The same address after every boot, as a real host has: others remember it for a minute.
+    in_host "$host" ip link add eth0 address "02:00:00:00:00:0${host#"$PREFIX"}" \
+      type veth peer name "p-$host"
     nsenter -t "$pid" --net ip link set "p-$host" netns "$(pid_of head)"
     in_host head ip link set "p-$host" master switch up
     in_host "$host" ip addr add "$NET.${host#"$PREFIX"}/24" dev eth0

@@ -98,6 +98,8 @@ with Lab() as lab:
         process = hosts.train("too-few", "--hosts", "h1:1,h3:1")
         wait_for(lambda: ledger_lines("too-few") > 3 * EVERY_STEPS, "the first steps")
         hosts.lab("crash", "h3")
+        lost = time.monotonic()
         output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         check(process.returncode != 0, "a run went on with too few ranks")
         check_contains(output, "h3", "launch.min_ranks")
+        print(f"too few: ended {time.monotonic() - lost:.1f} s after the loss")
