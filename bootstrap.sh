@@ -29,7 +29,7 @@ readonly PACKAGES=(
 )
 readonly MPI_PACKAGES=(openmpi-bin libopenmpi-dev)
 # Daemons that one test starts, as root; nobody wants them on a machine that only trains.
-readonly TEST_PACKAGES=(munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins)
+readonly TEST_PACKAGES=(iproute2 munge slurmctld slurmd slurm-client slurm-wlm-basic-plugins)
 
 usage() {
   cat <<'END'

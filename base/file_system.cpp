@@ -217,6 +217,10 @@ class PosixFileSystem final : public FileSystem {
     if (::rename(from.c_str(), to.c_str()) != 0) fail("renaming to", to, errno);
   }
 
+  void link(const std::string& from, const std::string& to) override {
+    if (::link(from.c_str(), to.c_str()) != 0) fail("linking to", to, errno);
+  }
+
   void remove_all(const std::string& path) override {
     std::error_code code;
     fs::remove_all(path, code);

@@ -63,6 +63,8 @@ class FileSystem {
   virtual void make_directories(const std::string& path) = 0;
   /// Atomically replaces `to`.
   virtual void rename(const std::string& from, const std::string& to) = 0;
+  /// Gives the file `from` the second name `to`, which must be new. Not all file systems can.
+  virtual void link(const std::string& from, const std::string& to) = 0;
   /// Removes a file or a whole tree; fine when it does not exist.
   virtual void remove_all(const std::string& path) = 0;
   /// Makes creations, renames and removals in the directory durable.

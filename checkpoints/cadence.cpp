@@ -27,12 +27,13 @@ Seconds time_between_failures(int nodes, std::int64_t failures, Seconds elapsed)
 
 std::uint64_t DiskNeed::least_bytes() const {
   // The old one goes only when the new one is durable.
-  return held_bytes >= state_bytes ? state_bytes : 2 * state_bytes;
+  return held_bytes >= state_bytes ? state_bytes : 2 * state_bytes - frozen_bytes;
 }
 
 std::uint64_t DiskNeed::whole_bytes() const {
   const auto stay = std::max<std::int64_t>(keep, 1) + (best ? 1 : 0) + kept_for_good + 1;
-  const auto needed = static_cast<std::uint64_t>(stay) * state_bytes;
+  const auto needed =
+      static_cast<std::uint64_t>(stay) * (state_bytes - frozen_bytes) + frozen_bytes;
   return std::max(needed > held_bytes ? needed - held_bytes : 0, least_bytes());
 }
 

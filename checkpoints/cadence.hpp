@@ -25,6 +25,7 @@ std::chrono::duration<double> time_between_failures(int nodes, std::int64_t fail
 /// What a run's checkpoints need on their disk.
 struct DiskNeed {
   std::uint64_t state_bytes = 0;   ///< of one checkpoint
+  std::uint64_t frozen_bytes = 0;  ///< of these, the part that all checkpoints have in common
   std::uint64_t held_bytes = 0;    ///< of those that are there already
   std::int64_t keep = 1;           ///< newest that stay
   bool best = false;               ///< one more stays

@@ -62,6 +62,10 @@ std::string tensors_at(const SafetensorsHeader& header, std::uint64_t begin, std
   return base::joined(names);
 }
 
+std::string digests_of(const SaveTicket& ticket, int rank) {
+  return base::join_path(ticket.directory, "digests-" + std::to_string(rank));
+}
+
 }  // namespace
 
 CheckpointStore::CheckpointStore(base::FileSystem& files, std::string directory,
@@ -73,14 +77,17 @@ SaveTicket CheckpointStore::ticket_of(std::int64_t step) const {
 }
 
 SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> files,
-                                  std::span<const StateExtent> extents) {
+                                  std::span<const StateExtent> extents, const std::string& like) {
   require_tiling(files, extents);
   files_.make_directories(directory_);
   files_.sync_directory(base::parent_path(directory_));
   tidy();
-  const auto ticket = ticket_of(step);
+  auto ticket = ticket_of(step);
   std::uint64_t bytes = 0;
-  for (const auto& extent : extents) bytes += extent.length;
+  for (const auto& extent : extents) {
+    const bool there = !like.empty() && files[static_cast<std::size_t>(extent.file)].frozen;
+    if (!there) bytes += extent.length;
+  }
   if (const auto free = files_.free_bytes(directory_); free < bytes) {
     throw base::IoError("checkpoint of step " + std::to_string(step) + " needs " +
                             base::format_bytes(bytes) + ", " + base::quote(directory_) + " has " +
@@ -91,7 +98,9 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
   }
   try {
     files_.make_directories(ticket.directory);
+    ticket.frozen_is_there = link_frozen(files, like, ticket.directory);
     for (const auto& file : files) {
+      if (file.frozen && ticket.frozen_is_there) continue;
       const auto header = file_prefix(file.header);
       const auto out =
           files_.open(base::join_path(ticket.directory, file.name), base::OpenMode::kCreate);
@@ -107,12 +116,54 @@ SaveTicket CheckpointStore::begin(std::int64_t step, std::span<const StateFile> 
   return ticket;
 }
 
+bool CheckpointStore::link_frozen(std::span<const StateFile> files, const std::string& like,
+                                  const std::string& directory) {
+  if (like.empty()) return false;
+  bool any = false;
+  std::vector<std::string> made;
+  for (const auto& file : files) {
+    if (!file.frozen) continue;
+    any = true;
+    const auto name = base::join_path(directory, file.name);
+    try {
+      files_.link(base::join_path(like, file.name), name);
+      made.push_back(name);
+    } catch (const base::IoError&) {
+      // Too many names, no such thing here, or it was removed by hand: they are written again.
+      for (const auto& one : made) files_.remove_all(one);
+      return false;
+    }
+  }
+  return any;
+}
+
 std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticket,
                                                          std::span<const StateFile> files,
                                                          std::span<const StateExtent> extents,
                                                          std::span<const OwnedExtent> owned,
                                                          const std::function<void()>& after_piece) {
   return detail::write_extents(files_, ticket.directory, files, extents, owned, after_piece);
+}
+
+void CheckpointStore::leave_digests(const SaveTicket& ticket, int rank,
+                                    std::span<const ExtentDigest> mine) {
+  const auto file = files_.open(digests_of(ticket, rank), base::OpenMode::kCreate);
+  file->append(digest_lines(mine));
+}
+
+std::vector<std::string> CheckpointStore::collect_digests(const SaveTicket& ticket, int ranks,
+                                                          std::size_t extents) {
+  std::vector<std::string> digests(extents);
+  for (int rank = 1; rank < ranks; ++rank) {
+    const auto path = digests_of(ticket, rank);
+    if (!read_digest_lines(files_.read_text(path), digests)) {
+      throw base::CheckpointError("file " + base::quote(path) +
+                                  " is not what its rank has left (the file system shows ranks "
+                                  "different files, or somebody writes there); save again");
+    }
+    files_.remove_all(path);
+  }
+  return digests;
 }
 
 std::string CheckpointStore::commit(const SaveTicket& ticket, std::span<const StateFile> files,

@@ -25,7 +25,8 @@ struct ReadExtent {
 };
 
 struct SaveTicket {
-  std::string directory;  ///< where the files are while they are written
+  std::string directory;         ///< where the files are while they are written
+  bool frozen_is_there = false;  ///< frozen files are those of an older checkpoint, and not written
 };
 
 /// Which checkpoints stay.
@@ -55,9 +56,10 @@ class CheckpointStore {
   /// What `begin` returns for a step: for the ranks that did not call it.
   SaveTicket ticket_of(std::int64_t step) const;
   /// Makes a hidden directory with every file at its full size, and tidies what a crash left.
-  /// One save at a time. One rank.
+  /// Frozen files become further names of those in the checkpoint `like`, when it is given, has
+  /// them, and the file system can. One save at a time. One rank.
   SaveTicket begin(std::int64_t step, std::span<const StateFile> files,
-                   std::span<const StateExtent> extents);
+                   std::span<const StateExtent> extents, const std::string& like = {});
   /// Writes and syncs this rank's extents, returns their digests. Every rank. `after_piece` is
   /// called after each piece of at most a MiB; what it throws ends the writing. Costs least where
   /// the bytes of neighbouring extents are neighbours (see base::WritableFile::write_through).
@@ -66,6 +68,13 @@ class CheckpointStore {
                                           std::span<const StateExtent> extents,
                                           std::span<const OwnedExtent> owned,
                                           const std::function<void()>& after_piece = {});
+  /// Leaves this rank's digests beside the files, for the rank that collects them: the ranks'
+  /// threads need not speak to each other. Every rank but that one, after write_extents.
+  void leave_digests(const SaveTicket& ticket, int rank, std::span<const ExtentDigest> mine);
+  /// Takes the digests that ranks 1 to `ranks` - 1 have left; those of extents that none of them
+  /// wrote are empty. Throws CheckpointError when what one left is not there or not right. Rank 0.
+  std::vector<std::string> collect_digests(const SaveTicket& ticket, int ranks,
+                                           std::size_t extents);
   /// Writes the manifest and gives the directory its name; durable on return. A checkpoint of the
   /// same step is replaced, and at no moment is there neither. One rank. Returns the path.
   std::string commit(const SaveTicket& ticket, std::span<const StateFile> files,
@@ -108,6 +117,9 @@ class CheckpointStore {
   };
   std::vector<Place> places();
   void tidy();
+  /// Whether all frozen files of `like` have got names in `directory`.
+  bool link_frozen(std::span<const StateFile> files, const std::string& like,
+                   const std::string& directory);
   void remove(const Place& place);
   void require_digest(const LoadedManifest& manifest, int extent, const std::string& digest);
 

@@ -2,13 +2,43 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
 #include "base/sha256_pair.hpp"
 
-namespace lockstep::checkpoints::detail {
+namespace lockstep::checkpoints {
+
+std::string digest_lines(std::span<const ExtentDigest> digests) {
+  std::string lines;
+  for (const auto& digest : digests) {
+    lines += std::to_string(digest.extent) + " " + digest.sha256 + "\n";
+  }
+  return lines;
+}
+
+bool read_digest_lines(std::string_view lines, std::span<std::string> digests) {
+  constexpr std::size_t kDigestLength = 64;
+  while (!lines.empty()) {
+    std::size_t extent = 0;
+    const auto [end, error] = std::from_chars(lines.data(), lines.data() + lines.size(), extent);
+    lines.remove_prefix(static_cast<std::size_t>(end - lines.data()));
+    if (error != std::errc() || extent >= digests.size() || !digests[extent].empty() ||
+        lines.size() < kDigestLength + 2 || lines[0] != ' ' || lines[kDigestLength + 1] != '\n') {
+      return false;
+    }
+    const auto digest = lines.substr(1, kDigestLength);
+    if (digest.find_first_not_of("0123456789abcdef") != std::string_view::npos) return false;
+    digests[extent] = digest;
+    lines.remove_prefix(kDigestLength + 2);
+  }
+  return true;
+}
+
+namespace detail {
 namespace {
 
 /// Hashed piece by piece and written in runs of some pieces, so that bytes are still in the cache
@@ -141,4 +171,5 @@ std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std
   return digests;
 }
 
-}  // namespace lockstep::checkpoints::detail
+}  // namespace detail
+}  // namespace lockstep::checkpoints

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file_system.hpp"
@@ -22,6 +23,12 @@ struct ExtentDigest {
   int extent = 0;
   std::string sha256;  ///< hexadecimal
 };
+
+/// A line an extent: its number, a space, its digest.
+std::string digest_lines(std::span<const ExtentDigest> digests);
+/// Puts each line's digest into its place. False when a line is not one, its extent is out of range
+/// or has one already, or the last line is cut short.
+bool read_digest_lines(std::string_view lines, std::span<std::string> digests);
 
 namespace detail {
 

@@ -20,6 +20,7 @@ inline constexpr char kManifestName[] = "manifest.json";
 struct StateFile {
   std::string name;
   SafetensorsHeader header;
+  bool frozen = false;  ///< its bytes are the same in all checkpoints of a run's attempt
 };
 
 /// A piece of a file's data region: the unit that is written, hashed and verified. The cut is the

@@ -1,13 +1,11 @@
 #include "comm/cuda_device.hpp"
 
-#include <cuda_runtime_api.h>
-
 #include <string>
 
 #include "base/error.hpp"
+#include "comm/cuda_check.hpp"
 
 namespace lockstep::comm {
-namespace {
 
 void check_cuda(cudaError_t result, const char* call) {
   if (result == cudaSuccess) return;
@@ -15,6 +13,8 @@ void check_cuda(cudaError_t result, const char* call) {
                           cudaGetErrorString(result) +
                           "); run with CUDA_LAUNCH_BLOCKING=1 to see where");
 }
+
+namespace {
 
 cudaStream_t stream_of(DeviceStream stream) { return static_cast<cudaStream_t>(stream); }
 cudaEvent_t event_of(DeviceEvent event) { return static_cast<cudaEvent_t>(event); }

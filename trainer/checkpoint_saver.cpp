@@ -10,19 +10,11 @@
 namespace lockstep::trainer {
 namespace {
 
-std::vector<checkpoints::OwnedExtent> in_place(const std::vector<LocalExtent>& extents) {
-  std::vector<checkpoints::OwnedExtent> owned;
-  owned.reserve(extents.size());
-  for (const auto& extent : extents) {
-    owned.push_back({.extent = extent.extent, .bytes = extent.memory});
-  }
-  return owned;
-}
-
-/// What the saver itself must copy of this rank's share: what the step does not hold.
+/// What the saver itself must copy of this rank's share: what steps change and do not hold.
 std::vector<LocalExtent> to_copy(const StateFiles& state, const TrainStep& train_step) {
   auto extents = state.owned();
-  std::erase_if(extents, [&](const LocalExtent& e) { return train_step.held(e.memory); });
+  std::erase_if(extents,
+                [&](const LocalExtent& e) { return e.frozen || train_step.held(e.memory); });
   return extents;
 }
 
@@ -46,12 +38,13 @@ class Timed {
 struct CheckpointSaver::Save {
   SaveRequest request;
   StateFiles state;
-  std::vector<checkpoints::OwnedExtent> owned;
-  checkpoints::SaveTicket ticket{};
-  bool disk_full = false;                         ///< on purpose
+  std::vector<checkpoints::OwnedExtent> copied;  ///< of this rank's share; the rest is held
+  checkpoints::SaveTicket ticket{};  ///< on rank 0 that of the job that begins, once it has ended
+  bool disk_full = false;            ///< on purpose
   std::vector<checkpoints::ExtentDigest> mine{};  ///< left by the job that writes
-  std::string retention_problem{};                ///< left by the job that commits
-  std::string digest{};
+  std::vector<std::string> digests{};  ///< of all extents, on rank 0, by the job that collects
+  std::string digest{};                ///< of the state, likewise
+  std::string retention_problem{};     ///< left by the job that commits
   std::chrono::nanoseconds begun{0}, blocked{0};
   std::chrono::nanoseconds durable{0};  ///< left by the job that commits
 };
@@ -105,10 +98,10 @@ void CheckpointSaver::complete_copy() {
 }
 
 void CheckpointSaver::start(SaveRequest request, StateFiles state,
-                            std::vector<checkpoints::OwnedExtent> owned) {
+                            std::vector<checkpoints::OwnedExtent> copied) {
   LOCKSTEP_EXPECT(!busy(), "a save beside another one");
   save_ = std::make_unique<Save>(
-      Save{.request = std::move(request), .state = std::move(state), .owned = std::move(owned)});
+      Save{.request = std::move(request), .state = std::move(state), .copied = std::move(copied)});
   save_->ticket = store_.ticket_of(step());
   save_->disk_full =
       options_.faults.wants(base::Fault::Kind::kDiskFull, base::Phase::kSave, step());
@@ -116,7 +109,7 @@ void CheckpointSaver::start(SaveRequest request, StateFiles state,
   last_failure_.reset();
   phase_ = Phase::kBeginning;
   start_on_first_rank([this] {
-    store_.begin(save_->request.info.step, save_->state.files(), save_->state.extents());
+    save_->ticket = store_.begin(step(), save_->state.files(), save_->state.extents(), last_saved_);
   });
 }
 
@@ -142,7 +135,8 @@ void CheckpointSaver::advance(JobState all) {
   thread_->take_end();
   switch (phase_) {
     case Phase::kBeginning: return write();
-    case Phase::kWriting: return commit();
+    case Phase::kWriting: return collect();
+    case Phase::kCollecting: return commit();
     case Phase::kCommitting:
       phase_ = Phase::kIdle;
       if (options_.observer.saved) {
@@ -160,20 +154,26 @@ void CheckpointSaver::advance(JobState all) {
   }
 }
 
+std::vector<checkpoints::OwnedExtent> CheckpointSaver::owned_bytes() const {
+  auto owned = save_->copied;
+  for (const auto& own : save_->state.owned()) {
+    if (own.frozen && save_->ticket.frozen_is_there) continue;
+    if (own.frozen || waited_for_) {
+      owned.push_back({.extent = own.extent, .bytes = own.memory});
+    } else if (const auto held = train_step_.held(own.memory)) {
+      owned.push_back({.extent = own.extent, .bytes = *held});
+    }
+  }
+  return owned;
+}
+
 void CheckpointSaver::write() {
   phase_ = Phase::kWriting;
   complete_copy();
-  if (snapshot_ && !waited_for_) {
-    for (const auto& own : save_->state.owned()) {
-      if (const auto held = train_step_.held(own.memory)) {
-        save_->owned.push_back({.extent = own.extent, .bytes = *held});
-      }
-    }
-  }
-  start_job([this](const BackgroundThread::Check& check) {
+  start_job([this, owned = owned_bytes()](const BackgroundThread::Check& check) {
     auto& save = *save_;
-    save.mine = store_.write_extents(
-        save.ticket, save.state.files(), save.state.extents(), save.owned, [&] {
+    save.mine =
+        store_.write_extents(save.ticket, save.state.files(), save.state.extents(), owned, [&] {
           check();
           if (!save.disk_full) return;
           throw base::IoError("writing " + base::quote(save.ticket.directory) +
@@ -181,21 +181,43 @@ void CheckpointSaver::write() {
                                   "free space there or name another directory",
                               ENOSPC);
         });
+    if (group_.world.rank() != 0) store_.leave_digests(save.ticket, group_.world.rank(), save.mine);
+  });
+}
+
+void CheckpointSaver::collect() {
+  phase_ = Phase::kCollecting;
+  start_on_first_rank([this] {
+    auto& save = *save_;
+    const auto& state = save.state;
+    save.digests = store_.collect_digests(save.ticket, group_.world.size(), state.extents().size());
+    if (save.ticket.frozen_is_there) {
+      save.mine.insert(save.mine.end(), frozen_.begin(), frozen_.end());
+    }
+    LOCKSTEP_EXPECT(
+        checkpoints::read_digest_lines(checkpoints::digest_lines(save.mine), save.digests),
+        "an extent that two ranks have written");
+    save.digest = checkpoints::state_digest(state.files(), state.extents(), save.digests);
   });
 }
 
 void CheckpointSaver::commit() {
-  auto& save = *save_;
-  const auto digests = gather_digests(group_.world, save.mine, save.state.extents().size());
-  save.digest = checkpoints::state_digest(save.state.files(), save.state.extents(), digests);
   phase_ = Phase::kCommitting;
-  if (group_.world.rank() != 0) return;
   std::function<void()> before;
-  if (options_.observer.digest_known) before = options_.observer.digest_known(step(), save.digest);
-  start_on_first_rank([this, before, digests] {
+  if (options_.observer.digest_known) {
+    before = options_.observer.digest_known(step(), save_->digest);
+  }
+  start_on_first_rank([this, before] {
     if (before) before();
     const auto& state = save_->state;
-    store_.commit(save_->ticket, state.files(), state.extents(), digests, save_->request.info);
+    const auto& digests = save_->digests;
+    last_saved_ =
+        store_.commit(save_->ticket, state.files(), state.extents(), digests, save_->request.info);
+    frozen_.clear();
+    for (const auto& own : state.owned()) {
+      if (!own.frozen) continue;
+      frozen_.push_back({own.extent, digests[static_cast<std::size_t>(own.extent)]});
+    }
     save_->durable = options_.clock.now();
     try {
       store_.retain(save_->request.retention);
@@ -251,14 +273,13 @@ void CheckpointSaver::finish() {
 std::string CheckpointSaver::save_and_wait(SaveRequest request) {
   finish();
   StateFiles state(train_step_, request.info.step, group_.topology);
-  auto owned = in_place(state.owned());
   waited_for_ = true;
   waits_ = true;
-  start(std::move(request), std::move(state), std::move(owned));
+  start(std::move(request), std::move(state), {});
   finish();
   waited_for_ = false;
   if (last_failure_) throw base::Error(*last_failure_);
-  return save_->digest;
+  return comm::on_first_rank(group_.world, "digest of a checkpoint", [&] { return save_->digest; });
 }
 
 void CheckpointSaver::let_commit_end() {

@@ -8,8 +8,10 @@
 //              next step changes it: the only thing that training waits for. Where the step keeps
 //              its last state anyway (KeptState), that is held, and nothing is copied
 //   beginning  rank 0's thread makes the files
-//   writing    every rank's thread hashes, writes and syncs its share
-//   committing the ranks tell each other the digests; rank 0's thread writes the manifest last
+//   writing    every rank's thread hashes, writes and syncs its share, and leaves its digests
+//              beside it
+//   collecting rank 0's thread takes them: no rank waits for another one
+//   committing rank 0's thread writes the manifest last
 //   abandoning rank 0's thread removes what a failed save has left
 //
 // A failed save leaves the checkpoints that exist as they are.
@@ -100,13 +102,16 @@ class CheckpointSaver {
   void let_commit_end();
 
  private:
-  enum class Phase { kIdle, kBeginning, kWriting, kCommitting, kAbandoning };
+  enum class Phase { kIdle, kBeginning, kWriting, kCollecting, kCommitting, kAbandoning };
   struct Save;
 
-  void start(SaveRequest request, StateFiles state, std::vector<checkpoints::OwnedExtent> owned);
+  void start(SaveRequest request, StateFiles state, std::vector<checkpoints::OwnedExtent> copied);
+  /// What this rank writes, and where it lies. Frozen files that an older checkpoint has are not.
+  std::vector<checkpoints::OwnedExtent> owned_bytes() const;
   void start_job(BackgroundThread::Job job);
   void start_on_first_rank(std::function<void()> job);
   void write();
+  void collect();
   void commit();
   void give_up(const base::Error& reason);
   /// What the jobs of all ranks threw, the lowest such rank's. Collective.
@@ -120,6 +125,9 @@ class CheckpointSaver {
   std::optional<Snapshot> snapshot_;
   std::unique_ptr<Save> save_;  // the last one, once there was one
   std::optional<base::Error> last_failure_;
+  // Rank 0's, left by the job that commits: a checkpoint with frozen files, and their digests.
+  std::string last_saved_;
+  std::vector<checkpoints::ExtentDigest> frozen_;
   bool waited_for_ = false;  // this save, from its begin on: what it throws is thrown
   bool waits_ = false;       // nothing else is to be done on this thread: jobs run on it
   std::optional<BackgroundThread> thread_;  // last: its jobs use the others

@@ -38,14 +38,10 @@ Checkpointing::Checkpointing(CheckpointingOptions options, RankGroup group, Trai
   require_room();
 }
 
-std::uint64_t Checkpointing::state_bytes() const {
-  return StateFiles(train_step_, 0, group_.topology).bytes();
-}
-
 CadenceInputs Checkpointing::cadence_inputs() const {
   CadenceInputs inputs{
       .steps_per_epoch = options_.steps_per_epoch,
-      .state_bytes = state_bytes(),
+      .state_bytes = StateFiles(train_step_, 0, group_.topology).bytes(),
       .wall_limit = std::chrono::duration<double>(options_.config.launch.wall_limit),
       .begin = options_.clock.now()};
   if (options_.recorder != nullptr) {
@@ -82,8 +78,11 @@ SaveObserver Checkpointing::observer() {
 void Checkpointing::require_room() {
   comm::on_first_rank(group_.world, "room for checkpoints", [&] {
     const auto& config = options_.config.checkpoint;
-    checkpoints::DiskNeed need{
-        .state_bytes = state_bytes(), .keep = config.keep, .best = config.best != "none"};
+    const StateFiles state(train_step_, 0, group_.topology);
+    checkpoints::DiskNeed need{.state_bytes = state.bytes(),
+                               .frozen_bytes = state.frozen_bytes(),
+                               .keep = config.keep,
+                               .best = config.best != "none"};
     checkpoints::CheckpointStore store(options_.files, options_.directory, options_.clock);
     for (const auto& checkpoint : store.list()) need.held_bytes += checkpoint.bytes;
     if (config.keep_every_steps > 0) {

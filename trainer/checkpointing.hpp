@@ -59,7 +59,6 @@ class Checkpointing {
   SaveRequest request(checkpoints::CheckpointInfo info, std::int64_t best_step) const;
   CadenceInputs cadence_inputs() const;
   void require_room();
-  std::uint64_t state_bytes() const;
 
   CheckpointingOptions options_;
   RankGroup group_;

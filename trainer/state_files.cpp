@@ -25,33 +25,36 @@ std::span<std::byte> bytes_of(float* values, std::int64_t count) {
 
 }  // namespace
 
-ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks) {
+ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& blocks) {
   const auto& layout = space.layout();
   const auto flat_bytes = static_cast<std::uint64_t>(layout.flat_count()) * kFloat;
-  const auto constant_bytes = static_cast<std::uint64_t>(layout.constant_count) * kFloat;
 
   checkpoints::SafetensorsHeader header;
   describe(header, layout.parameters, "", "F32", kFloat, 0);
   describe(header, layout.buffers, "", "F32", kFloat, 0);
-  describe(header, layout.constants, "", "F32", kFloat, flat_bytes);
-  describe(header, layout.counters, "", "I64", sizeof(std::int64_t), flat_bytes + constant_bytes);
+  describe(header, layout.counters, "", "I64", sizeof(std::int64_t), flat_bytes);
   header.metadata = {{"format", "pt"}};
+  ModelFiles model;
+  model.files.push_back({.name = kModelFile, .header = std::move(header)});
 
-  std::vector<ModelExtent> extents;
   for (const auto& block : blocks) {
-    extents.push_back({.offset = static_cast<std::uint64_t>(block.begin) * kFloat,
-                       .memory = bytes_of(space.memory().flat + block.begin, block.count())});
-  }
-  if (layout.constant_count > 0) {
-    extents.push_back({.offset = flat_bytes,
-                       .memory = bytes_of(space.memory().constants, layout.constant_count)});
+    model.extents.push_back({.offset = static_cast<std::uint64_t>(block.begin) * kFloat,
+                             .memory = bytes_of(space.memory().flat + block.begin, block.count())});
   }
   if (layout.counter_count > 0) {
-    extents.push_back({.offset = flat_bytes + constant_bytes,
-                       .memory = std::as_writable_bytes(std::span(space.counters())),
-                       .each_rank = true});
+    model.extents.push_back({.offset = flat_bytes,
+                             .memory = std::as_writable_bytes(std::span(space.counters())),
+                             .each_rank = true});
   }
-  return {.file = {.name = kModelFile, .header = std::move(header)}, .extents = std::move(extents)};
+  if (layout.constant_count > 0) {
+    checkpoints::SafetensorsHeader frozen;
+    describe(frozen, layout.constants, "", "F32", kFloat, 0);
+    frozen.metadata = {{"format", "pt"}};
+    model.files.push_back({.name = kFrozenFile, .header = std::move(frozen), .frozen = true});
+    model.extents.push_back(
+        {.file = 1, .memory = bytes_of(space.memory().constants, layout.constant_count)});
+  }
+  return model;
 }
 
 StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
@@ -61,8 +64,8 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
   auto& space = train_step.parameters();
   const auto& layout = space.layout();
   const auto& blocks = train_step.blocks();
-  auto model = model_file(space, blocks);
-  files_.push_back(std::move(model.file));
+  auto model = model_files(space, blocks);
+  files_ = std::move(model.files);
 
   const auto names = state_names(train_step.options().optimizer);
   const auto state_bytes = static_cast<std::uint64_t>(layout.parameter_count) * kFloat;
@@ -82,13 +85,14 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
   };
   for (std::size_t i = 0; i < model.extents.size(); ++i) {
     const auto& extent = model.extents[i];
-    add(0, extent.offset, extent.memory, i < blocks.size() ? is_own(i) : rank == 0,
+    add(extent.file, extent.offset, extent.memory, i < blocks.size() ? is_own(i) : rank == 0,
         extent.each_rank ? Loads::kEveryRank : Loads::kShared);
   }
+  const auto optimizer_file = static_cast<int>(files_.size()) - 1;
   for (std::size_t name = 0; name < names.size(); ++name) {
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       if (blocks[i].begin >= layout.parameter_count) break;
-      add(1, name * state_bytes + static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
+      add(optimizer_file, name * state_bytes + static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
           bytes_of(train_step.state_at(name, blocks[i].begin), blocks[i].count()), is_own(i),
           Loads::kOwn);
     }
@@ -101,6 +105,14 @@ std::uint64_t StateFiles::bytes() const {
   return bytes;
 }
 
+std::uint64_t StateFiles::frozen_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& extent : extents_) {
+    if (files_[static_cast<std::size_t>(extent.file)].frozen) bytes += extent.length;
+  }
+  return bytes;
+}
+
 void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory, bool owned,
                      Loads loads) {
   const auto index = static_cast<int>(extents_.size());
@@ -108,6 +120,7 @@ void StateFiles::add(int file, std::uint64_t offset, std::span<std::byte> memory
   const LocalExtent local{.extent = index,
                           .memory = memory,
                           .each_rank = loads == Loads::kEveryRank,
+                          .frozen = files_.at(static_cast<std::size_t>(file)).frozen,
                           .file_offset = data_begins_.at(static_cast<std::size_t>(file)) + offset};
   if (owned) owned_.push_back(local);
   const bool loaded = loads == Loads::kEveryRank || (loads == Loads::kOwn && owned) ||

@@ -13,27 +13,31 @@
 namespace lockstep::trainer {
 
 inline constexpr char kModelFile[] = "model.safetensors";
+inline constexpr char kFrozenFile[] = "frozen.safetensors";
 inline constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
-/// A piece of the model's file and the memory of this rank that holds it.
+/// A piece of the model's files and the memory of this rank that holds it.
 struct ModelExtent {
+  int file = 0;
   std::uint64_t offset = 0;
   std::span<std::byte> memory;
   bool each_rank = false;  ///< every rank has its own copy; otherwise there is one a node
 };
 
-/// The model's file: parameters and buffers in `blocks`, frozen parameters, integer buffers.
-struct ModelFile {
-  checkpoints::StateFile file;
-  std::vector<ModelExtent> extents;  ///< one a block, then the others
+/// The model's files: parameters and buffers in `blocks`, and integer buffers; then, where there
+/// are any, frozen parameters in a file of their own.
+struct ModelFiles {
+  std::vector<checkpoints::StateFile> files;
+  std::vector<ModelExtent> extents;  ///< one a block, then the others, in the files' order
 };
-ModelFile model_file(ParameterSpace& space, const std::vector<FlatRange>& blocks);
+ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& blocks);
 
 /// An extent and the memory of this rank that holds it.
 struct LocalExtent {
   int extent = 0;
   std::span<std::byte> memory;
   bool each_rank = false;  ///< every rank has its own copy, which a step changes when it likes
+  bool frozen = false;     ///< no step changes it
   std::uint64_t file_offset = 0;  ///< where it lies in its file
 };
 
@@ -44,7 +48,8 @@ class StateFiles {
 
   const std::vector<checkpoints::StateFile>& files() const { return files_; }
   const std::vector<checkpoints::StateExtent>& extents() const { return extents_; }
-  std::uint64_t bytes() const;  ///< of all extents
+  std::uint64_t bytes() const;         ///< of all extents
+  std::uint64_t frozen_bytes() const;  ///< of those in frozen files
   /// What this rank writes and hashes: over all ranks, each extent once.
   const std::vector<LocalExtent>& owned() const { return owned_; }
   /// What this rank reads back: over the ranks of a node, all that the node holds.

@@ -10,25 +10,6 @@ StateKeeper::StateKeeper(RankGroup group, TrainStep& train_step, base::FileSyste
                          const std::string& directory)
     : group_(group), train_step_(train_step), store_(files, directory) {}
 
-std::vector<std::string> gather_digests(comm::Communicator& world,
-                                        std::span<const checkpoints::ExtentDigest> mine,
-                                        std::size_t extents) {
-  std::string text;
-  for (const auto& digest : mine)
-    text += std::to_string(digest.extent) + " " + digest.sha256 + "\n";
-  std::vector<std::string> digests(extents);
-  for (const auto& lines : world.all_gather_texts(text, "extent digests")) {
-    for (std::size_t begin = 0; begin < lines.size();) {
-      const auto space = lines.find(' ', begin);
-      const auto end = lines.find('\n', begin);
-      const auto extent = std::stoul(lines.substr(begin, space - begin));
-      digests.at(extent) = lines.substr(space + 1, end - space - 1);
-      begin = end + 1;
-    }
-  }
-  return digests;
-}
-
 std::string StateKeeper::digest(std::int64_t steps_done) {
   const StateFiles state(train_step_, steps_done, group_.topology);
   std::vector<std::span<const std::byte>> memory;
@@ -38,8 +19,12 @@ std::string StateKeeper::digest(std::int64_t steps_done) {
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     mine.push_back({.extent = state.owned()[i].extent, .sha256 = std::move(hashes[i])});
   }
-  return checkpoints::state_digest(state.files(), state.extents(),
-                                   gather_digests(group_.world, mine, state.extents().size()));
+  std::vector<std::string> digests(state.extents().size());
+  const auto lines = checkpoints::digest_lines(mine);
+  for (const auto& of_rank : group_.world.all_gather_texts(lines, "extent digests")) {
+    LOCKSTEP_EXPECT(checkpoints::read_digest_lines(of_rank, digests), "digests that are none");
+  }
+  return checkpoints::state_digest(state.files(), state.extents(), digests);
 }
 
 checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {

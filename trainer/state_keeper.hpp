@@ -1,6 +1,6 @@
 #pragma once
-// Reads the state of a run back and takes its digest, with all its ranks. Used by Trainer and, for
-// the digests, by CheckpointSaver. One rank, one thread; everything is collective over the world.
+// Reads the state of a run back and takes its digest, with all its ranks. Used by Trainer. One
+// rank, one thread; everything is collective over the world.
 
 #include <cstdint>
 #include <span>
@@ -13,11 +13,6 @@
 #include "trainer/train_step.hpp"
 
 namespace lockstep::trainer {
-
-/// SHA-256 of every extent, in hexadecimal, from those that each rank computed. Collective.
-std::vector<std::string> gather_digests(comm::Communicator& world,
-                                        std::span<const checkpoints::ExtentDigest> mine,
-                                        std::size_t extents);
 
 class StateKeeper {
  public:

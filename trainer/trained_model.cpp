@@ -1,6 +1,7 @@
 #include "trainer/trained_model.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/agreement.hpp"
 #include "trainer/state_files.hpp"
@@ -10,10 +11,11 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 
-/// The part of a manifest that is about the model's file, which comes first.
-checkpoints::LoadedManifest model_part(checkpoints::LoadedManifest manifest) {
-  manifest.files.resize(std::min<std::size_t>(manifest.files.size(), 1));
-  std::erase_if(manifest.extents, [](const auto& extent) { return extent.file != 0; });
+/// The part of a manifest that is about the model's files, which come first.
+checkpoints::LoadedManifest model_part(checkpoints::LoadedManifest manifest, std::size_t files) {
+  manifest.files.resize(std::min(manifest.files.size(), files));
+  std::erase_if(manifest.extents,
+                [&](const auto& extent) { return std::cmp_greater_equal(extent.file, files); });
   return manifest;
 }
 
@@ -40,12 +42,13 @@ checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& sto
   const auto& topology = group_.topology;
   comm::together(group_.world, "reading of a checkpoint", [&] {
     manifest = store.open(path);
-    const auto model = model_file(*space_, cut_blocks(space_->layout()));
+    const auto model = model_files(*space_, cut_blocks(space_->layout()));
     std::vector<checkpoints::StateExtent> extents;
     for (const auto& extent : model.extents) {
-      extents.push_back({.file = 0, .offset = extent.offset, .length = extent.memory.size()});
+      extents.push_back(
+          {.file = extent.file, .offset = extent.offset, .length = extent.memory.size()});
     }
-    store.require_same_state(model_part(manifest), std::span(&model.file, 1), extents);
+    store.require_same_state(model_part(manifest, model.files.size()), model.files, extents);
     std::vector<std::byte> unwanted;
     for (std::size_t i = 0; i < manifest.extents.size(); ++i) {
       const auto number = static_cast<int>(i);

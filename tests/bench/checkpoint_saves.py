@@ -92,7 +92,8 @@ compute: {{threads: 1, device: cpu}}
         """A finished run's folder."""
         name = self.config(model, batch, steps, checkpoint)
         harness = self.harness
-        harness.run([*harness.mpirun(ranks), harness.WORKER, "train", f"{name}.yaml"], 1,
+        # As a user starts it: supervised, with the last step kept for restarts.
+        harness.run([harness.LOCKSTEP, "train", f"{name}.yaml", "--ranks", ranks], 1,
                     harness.MPI, self.folder)
         return self.folder / "runs" / name
 

@@ -71,12 +71,14 @@ TEST(TimeBetweenFailures, ComesToWhatTheRunHasMet) {
 
 TEST(DiskNeed, IsTwoCheckpointsAtLeastUntilThereIsOne) {
   EXPECT_EQ((DiskNeed{.state_bytes = 100}.least_bytes()), 200u);
+  EXPECT_EQ((DiskNeed{.state_bytes = 100, .frozen_bytes = 90}.least_bytes()), 110u);
   EXPECT_EQ((DiskNeed{.state_bytes = 100, .held_bytes = 100}.least_bytes()), 100u);
   EXPECT_EQ((DiskNeed{.state_bytes = 100, .held_bytes = 5000}.least_bytes()), 100u);
 }
 
 TEST(DiskNeed, IsAllThatStayAndOneMoreBesideWhatIsThere) {
   EXPECT_EQ((DiskNeed{.state_bytes = 100, .keep = 3, .best = true}.whole_bytes()), 500u);
+  EXPECT_EQ((DiskNeed{.state_bytes = 100, .frozen_bytes = 90, .keep = 3}.whole_bytes()), 130u);
   EXPECT_EQ((DiskNeed{.state_bytes = 100, .held_bytes = 200, .keep = 3}.whole_bytes()), 200u);
   EXPECT_EQ((DiskNeed{.state_bytes = 100, .keep = 1, .kept_for_good = 7}.whole_bytes()), 900u);
   // One can always be under way.

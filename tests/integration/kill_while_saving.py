@@ -53,8 +53,10 @@ def kill_at_random(lab, run, seconds, chance):
     """Starts the run and kills it `seconds` at most after its first save began or, half of the time,
     ended. Whether that was within a save."""
     where = chance.choice(["true", "false"])
+    # Where steps can be skipped the last state is kept, and saves hold it instead of copying it.
+    policy = chance.choice(["stop", "skip"])
     process = lab.start("mpirun", "-n", RANKS, WORKER, "train", "exp.yaml", f"run.name={run}",
-                        f"checkpoint.background={where}")
+                        f"checkpoint.background={where}", f"train.divergence.policy={policy}")
     checkpoints = lab.path / "runs" / run / "checkpoints"
     end = time.monotonic() + PATIENCE_SECONDS
     begun = chance.choice([is_saving, has_checkpoint])

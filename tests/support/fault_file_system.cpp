@@ -214,6 +214,17 @@ void FaultFileSystem::rename(const std::string& from, const std::string& to) {
   if (target != source) target->note_change();
 }
 
+void FaultFileSystem::link(const std::string& from, const std::string& to) {
+  require_power();
+  const auto node = find(from);
+  if (!node) fail("linking", from, ENOENT);
+  const auto target = parent(to);
+  if (target->names.contains(last_part(to))) fail("linking to", to, EEXIST);
+  change("linking to", to);
+  target->names[last_part(to)] = node;
+  target->note_change();
+}
+
 void FaultFileSystem::remove_all(const std::string& path) {
   require_power();
   const auto folder = find(base::parent_path(path));

@@ -56,6 +56,10 @@ class FaultFileSystem final : public base::FileSystem {
   void flip(const std::string& path, std::uint64_t offset);
   /// Writes a file as if it had always been there.
   void put(const std::string& path, const std::string& text);
+  /// Whether both are names of one file.
+  bool are_one(const std::string& path, const std::string& other) {
+    return find(path) != nullptr && find(path) == find(other);
+  }
   /// Paths of all files, sorted.
   std::vector<std::string> all_files();
 
@@ -67,6 +71,7 @@ class FaultFileSystem final : public base::FileSystem {
   std::vector<std::string> list(const std::string& path) override;
   void make_directories(const std::string& path) override;
   void rename(const std::string& from, const std::string& to) override;
+  void link(const std::string& from, const std::string& to) override;
   void remove_all(const std::string& path) override;
   void sync_directory(const std::string& path) override;
   void replace_link(const std::string& target, const std::string& path) override;

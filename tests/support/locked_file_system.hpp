@@ -40,6 +40,10 @@ class LockedFileSystem final : public base::FileSystem {
     const std::lock_guard lock(mutex_);
     inner_.rename(from, to);
   }
+  void link(const std::string& from, const std::string& to) override {
+    const std::lock_guard lock(mutex_);
+    inner_.link(from, to);
+  }
   void remove_all(const std::string& path) override {
     const std::lock_guard lock(mutex_);
     inner_.remove_all(path);

@@ -484,6 +484,41 @@ TEST_P(CheckpointSaverTest, LeavesTheOldOneWhenItEndsInTheMiddleOfASave) {
   });
 }
 
+TEST_P(CheckpointSaverTest, WritesFrozenParametersOnceForAllItsCheckpoints) {
+  constexpr char kFrozen[] = "/frozen.safetensors";
+  const auto path_of = [](int step) {
+    return std::string(kFolder) + "/step-0000000" + std::to_string(step);
+  };
+  on_ranks(2, [&](Rank rank) {
+    const checkpoints::Retention all{.keep = 5};
+    {
+      CheckpointSaver saver(options(rank), rank.group, rank.step);
+      for (const int step : {1, 2, 3}) {
+        rank.set(static_cast<float>(step));
+        saver.begin({.info = {.step = step}, .retention = all});
+        saver.finish();
+      }
+      // A checkpoint that somebody took away is no place to have it from.
+      if (rank.group.world.rank() == 0) faulty_.remove_all(path_of(3));
+      saver.save_and_wait({.info = {.step = 4}, .retention = all});
+    }
+    CheckpointSaver next(options(rank), rank.group, rank.step);
+    const auto digest = next.save_and_wait({.info = {.step = 5}, .retention = all});
+    EXPECT_EQ(rank.keeper.digest(5), digest);
+
+    if (rank.group.world.rank() != 0) return;
+    EXPECT_TRUE(faulty_.are_one(path_of(1) + kFrozen, path_of(2) + kFrozen));
+    EXPECT_FALSE(faulty_.are_one(path_of(1) + kFrozen, path_of(4) + kFrozen));
+    EXPECT_FALSE(faulty_.are_one(path_of(4) + kFrozen, path_of(5) + kFrozen))
+        << "an attempt trusts no bytes that it did not write";
+    checkpoints::CheckpointStore store(files_, kFolder);
+    for (const int step : {1, 2, 4, 5}) {
+      EXPECT_NO_THROW(store.verify(store.open(path_of(step)))) << step;
+    }
+    EXPECT_EQ(store.open(path_of(5)).state_digest, digest);
+  });
+}
+
 TEST_P(CheckpointSaverTest, TakesNoMemoryForCopiesWhereAllSavesAreWaitedFor) {
   on_ranks(1, [&](Rank rank) {
     auto in_place = options(rank);

@@ -20,7 +20,8 @@ using testing::IsEmpty;
 
 constexpr char kFolder[] = "/runs/a/checkpoints";
 // 3000 parameters with two states, 5 frozen, 7 of a buffer, 2 counters.
-constexpr std::uint64_t kStateBytes = 3 * 12000 + 20 + 28 + 16;
+constexpr std::uint64_t kFrozenBytes = 20;
+constexpr std::uint64_t kStateBytes = 3 * 12000 + kFrozenBytes + 28 + 16;
 
 class CheckpointingTest : public testing::Test {
  protected:
@@ -72,7 +73,7 @@ class CheckpointingTest : public testing::Test {
 };
 
 TEST_F(CheckpointingTest, RefusesToStartWhereACheckpointAndItsSuccessorDoNotFit) {
-  faulty_.set_free_bytes(2 * kStateBytes - 1);
+  faulty_.set_free_bytes(2 * kStateBytes - kFrozenBytes - 1);
 
   try {
     on_ranks(2, [](Checkpointing&, comm::Communicator&) {});
@@ -88,12 +89,13 @@ TEST_F(CheckpointingTest, RefusesToStartWhereACheckpointAndItsSuccessorDoNotFit)
 
 TEST_F(CheckpointingTest, WarnsWhereThoseThatAreToStayWillNotFit) {
   // Three, the best one, and the one being written.
-  faulty_.set_free_bytes(5 * kStateBytes - 1);
+  const auto enough = 5 * kStateBytes - 4 * kFrozenBytes;
+  faulty_.set_free_bytes(enough - 1);
   on_ranks(1, [](Checkpointing&, comm::Communicator&) {});
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("later saves may fail")));
   warnings_.clear();
 
-  faulty_.set_free_bytes(5 * kStateBytes);
+  faulty_.set_free_bytes(enough);
   on_ranks(1, [](Checkpointing&, comm::Communicator&) {});
   EXPECT_THAT(warnings_, IsEmpty());
 }

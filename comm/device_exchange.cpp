@@ -1,0 +1,117 @@
+#include "comm/device_exchange.hpp"
+
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace lockstep::comm {
+
+DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& fold,
+                               DeviceExchangeOptions options)
+    : group_(group),
+      device_(device),
+      fold_(fold),
+      plan_(options.buckets),
+      invariant_(options.invariant) {
+  LOCKSTEP_EXPECT(options.buckets.ranks == group.size() &&
+                      std::cmp_equal(options.leaves_of_rank.size(), group.size()),
+                  "the exchange needs a range of leaves and a slice for each rank");
+  std::vector<LeafRange> all;
+  std::int64_t others = 0;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    const auto range = options.leaves_of_rank[static_cast<std::size_t>(rank)];
+    subtrees_of_rank_.push_back(invariant_ ? maximal_subtrees(range, options.leaves)
+                                           : std::vector{range});
+    const auto& subtrees = subtrees_of_rank_.back();
+    all.insert(all.end(), subtrees.begin(), subtrees.end());
+    if (rank == group.rank()) {
+      own_ = subtrees;
+    } else {
+      others += std::ssize(subtrees);
+    }
+  }
+  if (invariant_) program_ = fold_program(all, options.leaves);
+  try {
+    for (std::size_t i = 0; i < own_.size(); ++i) {
+      partials_.push_back(allocate(plan_.padded_floats()));
+    }
+    std::int64_t room = 0;
+    for (std::size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket) {
+      inbox_of_bucket_.push_back(room);
+      room += others * plan_.slice(bucket, 0).size();
+    }
+    if (invariant_ && room > 0) inbox_ = allocate(room);
+  } catch (...) {
+    for (auto* memory : memory_) device_.release(memory);
+    throw;
+  }
+}
+
+DeviceExchange::~DeviceExchange() {
+  for (auto* memory : memory_) device_.release(memory);
+}
+
+float* DeviceExchange::allocate(std::int64_t floats) {
+  memory_.reserve(memory_.size() + 1);
+  memory_.push_back(
+      static_cast<float*>(device_.allocate(static_cast<std::size_t>(floats) * sizeof(float))));
+  return memory_.back();
+}
+
+void DeviceExchange::ready(std::int64_t ready_begin, DeviceStream compute) {
+  const auto count = plan_.ready(done_, ready_begin);
+  if (count == 0) return;
+  group_.begin_after(compute);
+  for (std::size_t i = 0; i < count; ++i) exchange(done_++);
+}
+
+void DeviceExchange::exchange(std::size_t bucket) {
+  const auto mine = plan_.slice(bucket, group_.rank());
+  const auto floats = static_cast<std::size_t>(mine.size());
+  if (!invariant_) {
+    group_.reduce_scatter(partials_[0] + plan_.buckets()[bucket].begin, partials_[0] + mine.begin,
+                          floats, DeviceType::kFloat32, ReduceOp::kSum, "gradients");
+    return;
+  }
+  std::vector<DeviceSend> sends;
+  std::vector<DeviceReceive> receives;
+  std::vector<const float*> inputs;
+  float* room = inbox_ + inbox_of_bucket_[bucket];
+  for (int rank = 0; rank < group_.size(); ++rank) {
+    if (rank == group_.rank()) {
+      for (const auto* partial : partials_) inputs.push_back(partial + mine.begin);
+      continue;
+    }
+    for (const auto* partial : partials_) {
+      sends.push_back({rank, partial + plan_.slice(bucket, rank).begin, floats});
+    }
+    for (std::size_t i = 0; i < subtrees_of_rank_[static_cast<std::size_t>(rank)].size(); ++i) {
+      receives.push_back({rank, room, floats});
+      inputs.push_back(room);
+      room += floats;
+    }
+  }
+  if (!receives.empty()) {
+    group_.exchange(sends, receives, DeviceType::kFloat32, "gradients");
+  }
+  fold_.fold(inputs, program_, partials_[0] + mine.begin, floats, group_.stream());
+}
+
+float* DeviceExchange::sums(DeviceStream compute) {
+  LOCKSTEP_EXPECT(done_ == plan_.buckets().size(), "gradients that were not all exchanged");
+  done_ = 0;
+  group_.finish_before(compute);
+  return partials_[0];
+}
+
+void DeviceExchange::gather(float* values, DeviceStream compute) {
+  group_.begin_after(compute);
+  for (std::size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket) {
+    const auto mine = plan_.slice(bucket, group_.rank());
+    group_.all_gather(values + mine.begin, values + plan_.buckets()[bucket].begin,
+                      static_cast<std::size_t>(mine.size()), DeviceType::kFloat32, "parameters");
+  }
+  group_.finish_before(compute);
+}
+
+}  // namespace lockstep::comm
