@@ -24,6 +24,11 @@ class CudaDevice final : public DeviceApi {
   void* allocate(std::size_t bytes) override {
     void* memory = nullptr;
     check_cuda(cudaMalloc(&memory, bytes), "cudaMalloc");
+    auto result = cudaMemset(memory, 0, bytes);
+    // It runs beside other streams, which may write there at once.
+    if (result == cudaSuccess) result = cudaStreamSynchronize(cudaStreamLegacy);
+    if (result != cudaSuccess) (void)cudaFree(memory);
+    check_cuda(result, "cudaMemset");
     return memory;
   }
   void release(void* memory) noexcept override { (void)cudaFree(memory); }

@@ -14,6 +14,7 @@ class DeviceApi {
  public:
   virtual ~DeviceApi() = default;
 
+  /// All zeros.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   /// Of high priority, beside the default stream and not ordered with it.

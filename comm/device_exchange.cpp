@@ -1,10 +1,16 @@
 #include "comm/device_exchange.hpp"
 
+#include <string>
 #include <utility>
 
 #include "base/error.hpp"
 
 namespace lockstep::comm {
+namespace {
+
+constexpr int kMostPartials = 256;  // of the fold kernel
+
+}  // namespace
 
 DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& fold,
                                DeviceExchangeOptions options)
@@ -31,6 +37,13 @@ DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& 
     }
   }
   if (invariant_) program_ = fold_program(all, options.leaves);
+  if (std::cmp_greater(all.size(), kMostPartials) && invariant_) {
+    throw base::ConfigError(
+        "gradients have " + std::to_string(all.size()) + " partial sums over " +
+        std::to_string(group.size()) + " ranks (a device sums " + std::to_string(kMostPartials) +
+        " at most); choose a global batch of a power of two micro-batches a rank, or "
+        "train.reduction fast");
+  }
   try {
     for (std::size_t i = 0; i < own_.size(); ++i) {
       partials_.push_back(allocate(plan_.padded_floats()));
@@ -48,6 +61,7 @@ DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& 
 }
 
 DeviceExchange::~DeviceExchange() {
+  if (group_.has_failed()) return;  // the end of the process frees it, and waits for nobody
   for (auto* memory : memory_) device_.release(memory);
 }
 

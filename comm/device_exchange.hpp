@@ -37,8 +37,8 @@ struct DeviceExchangeOptions {
 
 class DeviceExchange {
  public:
-  /// The arguments must outlive the exchange. Throws DeviceError when memory cannot be had.
-  /// Collective.
+  /// The arguments must outlive the exchange. Throws DeviceError when memory cannot be had and
+  /// ConfigError when the ranks' micro-batches make more than 256 partial sums. Collective.
   DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& fold,
                  DeviceExchangeOptions options);
   ~DeviceExchange();
@@ -48,8 +48,8 @@ class DeviceExchange {
   const BucketPlan& plan() const { return plan_; }
   /// Tree nodes that this rank folds alone, left to right; in fast mode one: its range.
   const std::vector<LeafRange>& subtrees() const { return own_; }
-  /// Where the folded gradient of subtrees()[i] goes: [plan().padded_floats()] f32 on the device,
-  /// zero behind the gradient's end.
+  /// Where the folded gradient of subtrees()[i] goes: [plan().padded_floats()] f32 on the device.
+  /// What lies behind the gradient's end is 0 and stays it.
   float* partial(std::size_t i) { return partials_.at(i); }
 
   /// Floats from `ready_begin` to the end of all partials are there once what is in `compute` now

@@ -122,7 +122,7 @@ void NcclGroup::wait_until(Done&& done, const std::string& operation) {
   while (!done()) {
     const auto now = steady_clock::now();
     if (now >= next_look) {
-      check();
+      look();
       next_look = now + kLook;
     }
     if (now >= begin + control_.deadline()) {
@@ -156,6 +156,11 @@ void NcclGroup::settle(NcclResult result, const std::string& operation) {
 }
 
 void NcclGroup::check() {
+  guarded([&] { look(); });
+}
+
+/// Throws when NCCL or another rank has failed.
+void NcclGroup::look() {
   control_.check();
   if (handle_ == nullptr) return;
   auto result = nccl_->state(handle_);
@@ -240,7 +245,7 @@ void NcclGroup::wait(std::string_view what) {
     device_.record(event_, stream_);
     const auto operation = last_ + " (" + std::string(what) + ")";
     wait_until([&] { return device_.is_done(event_); }, operation);
-    check();
+    look();
   });
 }
 

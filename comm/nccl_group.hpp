@@ -78,6 +78,9 @@ class NcclGroup {
   /// new group share. Collective over `control`.
   std::unique_ptr<NcclGroup> split(Communicator& control) const;
   DeviceStream stream() const { return stream_; }
+  /// Whether something has failed: its kernels may hang, and with them whatever waits for the
+  /// device, as the release of memory does.
+  bool has_failed() const { return failed_ || control_.failure().has_value(); }
 
  private:
   template <class Call>
@@ -89,6 +92,7 @@ class NcclGroup {
   void wait_until(Done&& done, const std::string& operation);
   template <class Body>
   void guarded(Body&& body);
+  void look();
   void end() noexcept;
 
   std::shared_ptr<NcclApi> nccl_;

@@ -16,6 +16,7 @@ using std::chrono::steady_clock;
 
 constexpr int kPollMilliseconds = 50;
 constexpr std::chrono::milliseconds kGrace{200};
+constexpr std::size_t kAtATime = 16;
 
 struct Question {
   std::string host;
@@ -30,28 +31,25 @@ void drain(int descriptor) {
   }
 }
 
-}  // namespace
+Question ask(const LaunchRequest& request, const std::string& host, const std::string& program,
+             std::map<std::string, std::string> environment) {
+  LaunchRequest one = request;
+  one.launcher = "mpirun";
+  one.ranks = 1;
+  one.micro_batches = 0;
+  one.hosts = {{.host = host, .slots = 1}};
+  one.additions.clear();
+  one.worker = {program};
+  const auto plan = plan_launch(one);
+  for (const auto& [name, value] : plan.environment) environment[name] = value;
+  return {host,
+          std::make_unique<ChildProcess>(ChildOptions{plan.argv, std::move(environment), kGrace})};
+}
 
-std::vector<std::string> silent_hosts(const LaunchRequest& request, const std::string& program,
-                                      const std::map<std::string, std::string>& environment,
-                                      std::chrono::milliseconds patience) {
-  std::vector<Question> questions;
-  for (const auto& host : request.hosts) {
-    LaunchRequest one = request;
-    one.launcher = "mpirun";
-    one.ranks = 1;
-    one.micro_batches = 0;
-    one.hosts = {{.host = host.host, .slots = 1}};
-    one.additions.clear();
-    one.worker = {program};
-    const auto plan = plan_launch(one);
-    auto all = environment;
-    for (const auto& [name, value] : plan.environment) all[name] = value;
-    questions.push_back({host.host, std::make_unique<ChildProcess>(
-                                        ChildOptions{plan.argv, std::move(all), kGrace})});
-  }
+void wait_for_answers(std::vector<Question>& questions, std::chrono::milliseconds patience,
+                      const std::function<bool()>& stopped) {
   const auto deadline = steady_clock::now() + patience;
-  while (steady_clock::now() < deadline &&
+  while (steady_clock::now() < deadline && !stopped() &&
          !std::ranges::all_of(questions, [](const auto& each) { return each.over; })) {
     std::vector<pollfd> polled;
     for (const auto& each : questions) {
@@ -66,11 +64,30 @@ std::vector<std::string> silent_hosts(const LaunchRequest& request, const std::s
       each.answered = end && !end->signalled && end->value == 0;
     }
   }
-  std::vector<std::string> silent;
-  for (const auto& each : questions) {
-    if (!each.answered) silent.push_back(each.host);
+}
+
+}  // namespace
+
+std::vector<std::string> silent_hosts(const LaunchRequest& request, const std::string& program,
+                                      const std::map<std::string, std::string>& environment,
+                                      std::chrono::milliseconds patience,
+                                      const std::function<bool()>& stopped) {
+  std::vector<std::string> hosts;
+  for (const auto& host : request.hosts) {
+    if (std::ranges::find(hosts, host.host) == hosts.end()) hosts.push_back(host.host);
   }
-  if (silent.size() == questions.size()) silent.clear();
+  std::vector<std::string> silent;
+  for (std::size_t begin = 0; begin < hosts.size(); begin += kAtATime) {
+    std::vector<Question> questions;
+    for (auto i = begin; i < std::min(begin + kAtATime, hosts.size()); ++i) {
+      questions.push_back(ask(request, hosts[i], program, environment));
+    }
+    wait_for_answers(questions, patience, stopped);
+    if (stopped()) return {};
+    for (const auto& each : questions) {
+      if (!each.answered) silent.push_back(each.host);
+    }
+  }
   return silent;
 }
 

@@ -3,6 +3,8 @@
 // one thread.
 
 #include <chrono>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,11 +12,13 @@
 
 namespace lockstep::launcher {
 
-/// Those of `request.hosts` on which mpirun cannot run `program` (a path) within `patience`, all
-/// asked at the same time; `environment` is all of mpirun's. Nothing of it is left running. When
-/// no host answers, the fault is not theirs, and none is returned.
+/// Those of `request.hosts`, each once, on which mpirun cannot run `program` (a path) within
+/// `patience`, 16 asked at a time; `environment` is all of mpirun's. Nothing of it is left running.
+/// When `stopped` says so, none is returned, and soon. Throws EnvironmentError when mpirun cannot
+/// be started.
 std::vector<std::string> silent_hosts(const LaunchRequest& request, const std::string& program,
                                       const std::map<std::string, std::string>& environment,
-                                      std::chrono::milliseconds patience);
+                                      std::chrono::milliseconds patience,
+                                      const std::function<bool()>& stopped);
 
 }  // namespace lockstep::launcher

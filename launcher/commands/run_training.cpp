@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/stop_signal.hpp"
 #include "base/text.hpp"
 #include "launcher/commands/launch_end.hpp"
 #include "launcher/host_probe.hpp"
@@ -21,12 +23,21 @@ namespace {
 
 using Next = RestartBook::Next;
 
-/// For a host to run a program: an ssh to one that is gone may wait for minutes.
-constexpr std::chrono::seconds kPatienceWithHosts{10};
+/// For a host to run a program, then for one that did not: an ssh to one that is gone may wait for
+/// minutes, and one that is only busy must not be given up.
+constexpr std::array kPatienceWithHosts{std::chrono::seconds(10), std::chrono::seconds(30)};
 
-/// Without the host that was lost, when as many ranks as must be still have a place.
-bool leave_out(const std::string& lost, LaunchRequest& request, std::int64_t min_ranks) {
-  std::erase_if(request.hosts, [&](const HostSlots& host) { return host.host == lost; });
+void erase_hosts(LaunchRequest& request, const std::vector<std::string>& names) {
+  std::erase_if(request.hosts, [&](const HostSlots& host) {
+    return std::ranges::find(names, host.host) != names.end();
+  });
+}
+
+/// Without the hosts that were lost, when as many ranks as must be still have a place.
+bool leave_out(const std::vector<std::string>& lost, LaunchRequest& request,
+               std::int64_t min_ranks) {
+  if (lost.empty()) return true;
+  erase_hosts(request, lost);
   int slots = 0;
   for (const auto& host : request.hosts) slots += host.slots;
   const auto least = min_ranks > 0 ? min_ranks : request.ranks;
@@ -89,38 +100,47 @@ class Training {
  private:
   /// Hosts without which a restart must do, told in `verdict`: what mpirun says of a rank's end
   /// does not tell whether its host is there.
-  std::vector<std::string> lost_hosts(Verdict& verdict) const {
+  std::vector<std::string> lost_hosts(LaunchEnd& end, const base::StopSignal& stop) const {
+    auto& verdict = end.verdict.value();
     std::vector<std::string> lost;
+    if (!verdict.lost_host.empty()) lost.push_back(verdict.lost_host);
     auto asked = launch_.request;
-    if (!verdict.lost_host.empty()) {
-      lost.push_back(verdict.lost_host);
-      std::erase_if(asked.hosts, [&](const auto& host) { return host.host == lost.front(); });
+    erase_hosts(asked, lost);
+    if (asked.hosts.empty() || kind_ != LaunchKind::kMpirun) return lost;
+    std::vector<std::string> silent;
+    try {
+      for (const auto patience : kPatienceWithHosts) {
+        silent = silent_hosts(asked, "/bin/true", session_.environment, patience,
+                              [&] { return stop.requests() > 0; });
+        if (silent.empty()) return lost;
+        std::erase_if(asked.hosts, [&](const HostSlots& host) {
+          return std::ranges::find(silent, host.host) == silent.end();
+        });
+      }
+    } catch (const base::Error&) {
+      return lost;  // this machine cannot ask; the next launch will tell
     }
-    if (!asked.hosts.empty() && kind_ == LaunchKind::kMpirun) {
-      const auto silent =
-          silent_hosts(asked, "/bin/true", session_.environment, kPatienceWithHosts);
-      lost.insert(lost.end(), silent.begin(), silent.end());
+    // Where none answers, the fault is this machine's or the launcher's.
+    if (asked.hosts.size() == launch_.request.hosts.size()) return lost;
+    if (verdict.lost_host.empty()) {
+      verdict = lost_node(base::joined(silent), "it does not answer");
+      if (end.source == VerdictSource::kRanks) end.source = VerdictSource::kBoth;
     }
-    if (!lost.empty() && verdict.lost_host.empty()) {
-      verdict = lost_node(base::joined(lost, ", "), "it does not answer");
-    }
+    lost.insert(lost.end(), silent.begin(), silent.end());
     return lost;
   }
 
   Next decide(LaunchEnd& end) {
     auto next = book_.decide(end);
-    bool enough = true;
-    if (next == Next::kRestart) {
-      for (const auto& host : lost_hosts(*end.verdict)) {
-        enough = leave_out(host, launch_.request, launch_.config.launch.min_ranks);
-      }
-    }
-    if (!enough) {
+    const base::StopSignal stop;
+    if (next == Next::kRestart &&
+        !leave_out(lost_hosts(end, stop), launch_.request, launch_.config.launch.min_ranks)) {
       end.verdict->advice =
           "lower launch.min_ranks to go on with fewer ranks, or bring the host "
           "back, then resume";
       return Next::kEnd;
     }
+    if (stop.requests() > 0 && next == Next::kRestart) return Next::kEnd;
     if (next == Next::kSpent || next == Next::kNoProgress) {
       end.exit_code = static_cast<int>(base::ExitCode::kRestarts);
       end.verdict->exit_code = end.exit_code;
