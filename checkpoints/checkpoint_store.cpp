@@ -141,8 +141,9 @@ std::vector<ExtentDigest> CheckpointStore::write_extents(const SaveTicket& ticke
                                                          std::span<const StateFile> files,
                                                          std::span<const StateExtent> extents,
                                                          std::span<const OwnedExtent> owned,
+                                                         WriteMode mode,
                                                          const std::function<void()>& after_piece) {
-  return detail::write_extents(files_, ticket.directory, files, extents, owned, after_piece);
+  return detail::write_extents(files_, ticket.directory, files, extents, owned, mode, after_piece);
 }
 
 void CheckpointStore::leave_digests(const SaveTicket& ticket, int rank,

@@ -67,6 +67,7 @@ class CheckpointStore {
                                           std::span<const StateFile> files,
                                           std::span<const StateExtent> extents,
                                           std::span<const OwnedExtent> owned,
+                                          WriteMode mode = WriteMode::kThroughCache,
                                           const std::function<void()>& after_piece = {});
   /// Leaves this rank's digests beside the files, for the rank that collects them: the ranks'
   /// threads need not speak to each other. Every rank but that one, after write_extents.

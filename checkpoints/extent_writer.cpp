@@ -49,7 +49,7 @@ constexpr std::size_t kRunBytes = std::size_t{1} << 20;
 /// Joins bytes that lie together in memory and in the file into long writes of whole pages.
 class RunWriter {
  public:
-  explicit RunWriter(base::WritableFile& out) : out_(out) {}
+  RunWriter(base::WritableFile& out, WriteMode mode) : out_(out), mode_(mode) {}
 
   void add(std::uint64_t place, std::span<const std::byte> piece) {
     if (piece.empty()) return;
@@ -67,12 +67,17 @@ class RunWriter {
 
  private:
   void write(std::size_t count) {
-    if (count > 0) out_.write_through(place_, bytes_.first(count));
+    if (count > 0 && mode_ == WriteMode::kPastCache) {
+      out_.write_through(place_, bytes_.first(count));
+    } else if (count > 0) {
+      out_.write_at(place_, bytes_.first(count));
+    }
     place_ += count;
     bytes_ = bytes_.subspan(count);
   }
 
   base::WritableFile& out_;
+  WriteMode mode_;
   std::uint64_t place_ = 0;
   std::span<const std::byte> bytes_;
 };
@@ -80,8 +85,8 @@ class RunWriter {
 /// Writes extents of one file.
 class FileWriter {
  public:
-  FileWriter(base::WritableFile& out, const std::function<void()>& after_piece)
-      : after_piece_(after_piece), run_(out), other_run_(out) {}
+  FileWriter(base::WritableFile& out, WriteMode mode, const std::function<void()>& after_piece)
+      : after_piece_(after_piece), run_(out, mode), other_run_(out, mode) {}
 
   struct Extent {
     std::uint64_t place;
@@ -132,7 +137,7 @@ class FileWriter {
 std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std::string& directory,
                                         std::span<const StateFile> files,
                                         std::span<const StateExtent> extents,
-                                        std::span<const OwnedExtent> owned,
+                                        std::span<const OwnedExtent> owned, WriteMode mode,
                                         const std::function<void()>& after_piece) {
   std::vector<std::vector<const OwnedExtent*>> owned_of_file(files.size());
   for (const auto& own : owned) {
@@ -148,7 +153,7 @@ std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std
     const auto data_begin = file_prefix(files[file].header).size();
     const auto out =
         file_system.open(base::join_path(directory, files[file].name), base::OpenMode::kExisting);
-    FileWriter writer(*out, after_piece);
+    FileWriter writer(*out, mode, after_piece);
     const auto extent_of = [&](const OwnedExtent& own) {
       const auto offset = extents[static_cast<std::size_t>(own.extent)].offset;
       return FileWriter::Extent{.place = data_begin + offset, .bytes = own.bytes};

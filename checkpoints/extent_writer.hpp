@@ -24,6 +24,11 @@ struct ExtentDigest {
   std::string sha256;  ///< hexadecimal
 };
 
+enum class WriteMode {
+  kThroughCache,  ///< fastest for whoever waits, and what is read next is there
+  kPastCache,     ///< costs least processor time and memory beside other work
+};
+
 /// A line an extent: its number, a space, its digest.
 std::string digest_lines(std::span<const ExtentDigest> digests);
 /// Puts each line's digest into its place. False when a line is not one, its extent is out of range
@@ -36,7 +41,7 @@ namespace detail {
 std::vector<ExtentDigest> write_extents(base::FileSystem& file_system, const std::string& directory,
                                         std::span<const StateFile> files,
                                         std::span<const StateExtent> extents,
-                                        std::span<const OwnedExtent> owned,
+                                        std::span<const OwnedExtent> owned, WriteMode mode,
                                         const std::function<void()>& after_piece);
 
 }  // namespace detail

@@ -170,10 +170,12 @@ std::vector<checkpoints::OwnedExtent> CheckpointSaver::owned_bytes() const {
 void CheckpointSaver::write() {
   phase_ = Phase::kWriting;
   complete_copy();
-  start_job([this, owned = owned_bytes()](const BackgroundThread::Check& check) {
+  const auto mode =
+      waited_for_ ? checkpoints::WriteMode::kThroughCache : checkpoints::WriteMode::kPastCache;
+  start_job([this, mode, owned = owned_bytes()](const BackgroundThread::Check& check) {
     auto& save = *save_;
-    save.mine =
-        store_.write_extents(save.ticket, save.state.files(), save.state.extents(), owned, [&] {
+    save.mine = store_.write_extents(
+        save.ticket, save.state.files(), save.state.extents(), owned, mode, [&] {
           check();
           if (!save.disk_full) return;
           throw base::IoError("writing " + base::quote(save.ticket.directory) +

@@ -193,6 +193,7 @@ TEST_F(CheckpointStoreTest, StopsWritingWhereItIsToldTo) {
   int pieces = 0;
 
   EXPECT_THROW(store_.write_extents(ticket, state.files(), state.extents(), state.owned(0, 1),
+                                    WriteMode::kPastCache,
                                     [&] {
                                       if (++pieces == 2) throw std::runtime_error("enough");
                                     }),
