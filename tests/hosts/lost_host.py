@@ -10,7 +10,7 @@ import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
-from lab import LOCKSTEP, MPI_ENVIRONMENT, Lab, check, check_contains  # noqa: E402
+from lab import LOCKSTEP, MPI_ENVIRONMENT, Lab, check, check_contains, wait_for  # noqa: E402
 
 LAB = HERE / "hosts_lab.sh"
 NET = "198.18.0"
@@ -53,13 +53,6 @@ class Hosts:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        check(time.monotonic() < end, f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(0.02)
-
-
 with Lab() as lab:
     lab.lockstep("data", "synth", "classification", "--rows", 4000, "--features", 32,
                  "--classes", 10, "--output", "train.h5")
@@ -67,17 +60,13 @@ with Lab() as lab:
     lab.lockstep("train", "exp.yaml", "--local", "--name", "calm")
     calm = lab.show("calm")["state_digest"]
 
-    def ledger_lines(run):
-        ledger = lab.path / "runs" / run / "ledger.jsonl"
-        return ledger.read_text().count("\n") if ledger.exists() else 0
-
     with Hosts(lab.path) as hosts:
         for how in ("crash", "kill"):
             run = f"lost-by-{how}"
             process = hosts.train(run, "--hosts", "h1:1,h2:1,h3:2", "launch.min_ranks=2")
-            wait_for(lambda: ledger_lines(run) > 3 * EVERY_STEPS, f"the first steps of {run}")
+            wait_for(lambda: lab.ledger_lines(run) > 3 * EVERY_STEPS, f"the first steps of {run}")
             hosts.lab(how, "h3")
-            lost, at = time.monotonic(), ledger_lines(run)
+            lost, at = time.monotonic(), lab.ledger_lines(run)
             output, _ = process.communicate(timeout=PATIENCE_SECONDS)
             check(process.returncode == 0, f"{run} exited {process.returncode}:\n{output}")
             print(f"{how}: done {time.monotonic() - lost:.1f} s after the loss")
@@ -96,7 +85,7 @@ with Lab() as lab:
 
         # Too few are left: it says so, and can be resumed when the host is back.
         process = hosts.train("too-few", "--hosts", "h1:1,h3:1")
-        wait_for(lambda: ledger_lines("too-few") > 3 * EVERY_STEPS, "the first steps")
+        wait_for(lambda: lab.ledger_lines("too-few") > 3 * EVERY_STEPS, "the first steps")
         hosts.lab("crash", "h3")
         lost = time.monotonic()
         output, _ = process.communicate(timeout=PATIENCE_SECONDS)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 BIN = pathlib.Path(os.environ["LOCKSTEP_BIN"])
 LOCKSTEP = BIN / "lockstep"
@@ -75,6 +76,11 @@ class Lab:
         text = (self.path / "runs" / run / name).read_text()
         return [json.loads(line) for line in text.splitlines()]
 
+    def ledger_lines(self, run):
+        """How many there are by now; of a run that may not have begun."""
+        ledger = self.path / "runs" / run / "ledger.jsonl"
+        return ledger.read_text().count("\n") if ledger.exists() else 0
+
     def steps(self, run):
         """The ledger's lines of steps, without those of digests that came later."""
         return [line for line in self.lines(run, "ledger.jsonl") if "step" in line]
@@ -83,6 +89,13 @@ class Lab:
 def check(condition, message):
     if not condition:
         raise AssertionError(message)
+
+
+def wait_for(condition, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < end, f"waited {seconds} s for {what}")
+        time.sleep(0.02)
 
 
 def check_contains(text, *parts):

@@ -6,11 +6,10 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
-from lab import BIN, MPI_ENVIRONMENT, Lab, check, check_contains  # noqa: E402
+from lab import BIN, MPI_ENVIRONMENT, Lab, check, check_contains, wait_for  # noqa: E402
 
 LAB = HERE / "slurm_lab.sh"
 TEMPLATE = HERE.parents[1] / "slurm" / "lockstep.sbatch"
@@ -58,13 +57,6 @@ class Slurm:
         return int(text.split("Restarts=")[1].split()[0])
 
 
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        check(time.monotonic() < end, f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(0.05)
-
-
 with Lab() as lab:
     lab.path.chmod(0o755)
     lab.lockstep("data", "synth", "classification", "--rows", 4000, "--features", 32,
@@ -73,17 +65,13 @@ with Lab() as lab:
     lab.lockstep("train", "exp.yaml", "--local", "--name", "calm")
     calm = lab.show("calm")["state_digest"]
 
-    def ledger_lines(run):
-        ledger = lab.path / "runs" / run / "ledger.jsonl"
-        return ledger.read_text().count("\n") if ledger.exists() else 0
-
     def output_of(job):
         return (lab.path / f"lockstep-{job}.out").read_text()
 
     with Slurm(lab.path) as slurm:
         warned = slurm.submit("exp.yaml")
         run = f"job-{warned}"
-        wait_for(lambda: ledger_lines(run) > 200, "the first steps of a job")
+        wait_for(lambda: lab.ledger_lines(run) > 200, "the first steps of a job")
         slurm.run("scancel", "--batch", "--signal=USR1", warned)
         wait_for(lambda: slurm.restarts(warned) == 1, "the job to go back into the queue")
         check_contains(output_of(warned), "stopped on request, state saved")
@@ -97,7 +85,7 @@ with Lab() as lab:
 
         cut = slurm.submit("exp.yaml")
         run = f"job-{cut}"
-        wait_for(lambda: ledger_lines(run) > 400, "the first checkpoints of a job")
+        wait_for(lambda: lab.ledger_lines(run) > 400, "the first checkpoints of a job")
         slurm.lab("fail-node", "n2")
         wait_for(lambda: slurm.restarts(cut) == 1, "Slurm to put the job back into the queue")
         slurm.lab("start-node", "n2")
