@@ -12,6 +12,9 @@
 namespace lockstep::comm {
 namespace {
 
+static_assert(FoldLaunch::kMostPartials == kMostFoldPartials &&
+              FoldLaunch::kDeepest == kDeepestFold);
+
 class CudaFold final : public DeviceFold {
  public:
   void fold(std::span<const float* const> partials, std::span<const FoldStep> program, float* out,

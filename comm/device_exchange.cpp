@@ -4,14 +4,9 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "comm/fold_launch.hpp"
 
 namespace lockstep::comm {
-namespace {
-
-constexpr int kMostPartials = 256;  // of the fold kernel
-
-}  // namespace
-
 DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& fold,
                                DeviceExchangeOptions options)
     : group_(group),
@@ -37,10 +32,11 @@ DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& 
     }
   }
   if (invariant_) program_ = fold_program(all, options.leaves);
-  if (std::cmp_greater(all.size(), kMostPartials) && invariant_) {
+  if (std::cmp_greater(all.size(), kMostFoldPartials) && invariant_) {
     throw base::ConfigError(
         "gradients have " + std::to_string(all.size()) + " partial sums over " +
-        std::to_string(group.size()) + " ranks (a device sums " + std::to_string(kMostPartials) +
+        std::to_string(group.size()) + " ranks (a device sums " +
+        std::to_string(kMostFoldPartials) +
         " at most); choose a global batch of a power of two micro-batches a rank, or "
         "train.reduction fast");
   }

@@ -7,7 +7,6 @@ namespace lockstep::comm {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kDeepest = 16;  // a tree of 2^15 leaves; programs are checked before
 
 __device__ float4 sum(float4 a, float4 b) {
   return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
@@ -17,7 +16,7 @@ __global__ void fold_kernel(FoldLaunch fold, float4* out, std::size_t vectors) {
   const auto stride = static_cast<std::size_t>(gridDim.x) * blockDim.x;
   for (auto i = static_cast<std::size_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors;
        i += stride) {
-    float4 stack[kDeepest];
+    float4 stack[FoldLaunch::kDeepest];  // programs are checked before
     int top = 0;
     for (int partial = 0; partial < fold.count; ++partial) {
       float4 value = reinterpret_cast<const float4*>(fold.partials[partial])[i];

@@ -11,6 +11,7 @@ namespace lockstep::comm {
 /// top entries of the stack are added so many times.
 struct FoldLaunch {
   static constexpr int kMostPartials = 256;
+  static constexpr int kDeepest = 16;  // entries of the stack
   const float* partials[kMostPartials];
   unsigned char adds[kMostPartials];
   int count = 0;

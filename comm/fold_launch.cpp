@@ -7,7 +7,6 @@
 namespace lockstep::comm {
 
 std::vector<unsigned char> adds_after_loads(std::span<const FoldStep> program) {
-  constexpr int kDeepest = 16;  // as in the kernel
   std::vector<unsigned char> adds;
   int depth = 0;
   for (const auto& step : program) {
@@ -20,7 +19,7 @@ std::vector<unsigned char> adds_after_loads(std::span<const FoldStep> program) {
       ++adds.back();
       --depth;
     }
-    LOCKSTEP_EXPECT(depth <= kDeepest, "a fold program of more than 32,768 leaves");
+    LOCKSTEP_EXPECT(depth <= kDeepestFold, "a fold program of more than 32,768 leaves");
   }
   LOCKSTEP_EXPECT(depth == 1, "fold program does not end with one sum");
   return adds;

@@ -23,11 +23,12 @@ TEST(NcclLibrary, IsTheOneThatThisWasBuiltWithAndTheOnlyOne) {
   EXPECT_THAT(own_mapped_files("libnccl.so"), SizeIs(1));
 }
 
-TEST(CudaDevice, SaysWhyNothingCanBeDoneWithoutAGpu) {
-  if (base::FileSystem::posix().exists("/proc/driver/nvidia/version")) {
-    GTEST_SKIP() << "there is one";
-  }
+TEST(CudaDevice, MakesAnEventOrSaysWhyItCannotWithoutAGpu) {
   const auto device = cuda_device();
+  if (base::FileSystem::posix().exists("/proc/driver/nvidia/version")) {
+    device->end_event(device->make_event());
+    return;
+  }
   try {
     device->make_event();
     ADD_FAILURE() << "an event of no device";

@@ -4,9 +4,8 @@ the bits of an undisturbed run."""
 
 import os
 import signal
-import time
 
-from lab import LOCKSTEP, Lab, check, check_contains, processes_with, worker_pids
+from lab import LOCKSTEP, Lab, check, check_contains, processes_with, wait_for, worker_pids
 
 CONFIG = """
 model: {name: mlp, hidden: [256, 256]}
@@ -15,18 +14,6 @@ train: {steps: 400, global_batch: 256, micro_batch: 32, optimizer: {name: adamw,
 checkpoint: {every_steps: 20, keep: 2}
 """
 PATIENCE_SECONDS = 60
-
-
-def wait_for(condition, what):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        check(time.monotonic() < end, f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(0.02)
-
-
-def steps_of(lab, run):
-    ledger = lab.path / "runs" / run / "ledger.jsonl"
-    return ledger.read_text().count("\n") if ledger.exists() else 0
 
 
 def workers_of(lab, run):
@@ -42,7 +29,7 @@ with Lab() as lab:
     calm = lab.show("calm")["state_digest"]
 
     stopped = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "stopped")
-    wait_for(lambda: steps_of(lab, "stopped") > 5, "the first steps")
+    wait_for(lambda: lab.ledger_lines("stopped") > 5, "the first steps", PATIENCE_SECONDS)
     stopped.send_signal(signal.SIGTERM)
     output, _ = stopped.communicate(timeout=PATIENCE_SECONDS)
     check(stopped.returncode == 75, f"a stop exits {stopped.returncode}:\n{output}")
@@ -55,7 +42,7 @@ with Lab() as lab:
 
     killed = lab.start(LOCKSTEP, "train", "exp.yaml", "launch.restarts=0", "--ranks", 3, "--name",
                        "killed")
-    wait_for(lambda: steps_of(lab, "killed") > 45, "a checkpoint")
+    wait_for(lambda: lab.ledger_lines("killed") > 45, "a checkpoint", PATIENCE_SECONDS)
     os.kill(workers_of(lab, "killed")[-1], signal.SIGKILL)
     output, _ = killed.communicate(timeout=PATIENCE_SECONDS)
     check(killed.returncode not in (0, 75), f"a killed rank exits {killed.returncode}")
@@ -69,7 +56,8 @@ with Lab() as lab:
     check(steps == list(range(1, 401)), "a step was repeated or skipped")
 
     orphaned = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "orphaned")
-    wait_for(lambda: steps_of(lab, "orphaned") > 5, "the first steps")
+    wait_for(lambda: lab.ledger_lines("orphaned") > 5, "the first steps", PATIENCE_SECONDS)
     orphaned.kill()
     orphaned.communicate(timeout=PATIENCE_SECONDS)
-    wait_for(lambda: not workers_of(lab, "orphaned"), "the workers of a killed supervisor to end")
+    wait_for(lambda: not workers_of(lab, "orphaned"), "the workers of a killed supervisor to end",
+             PATIENCE_SECONDS)
