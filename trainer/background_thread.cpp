@@ -1,7 +1,9 @@
 #include "trainer/background_thread.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <utility>
@@ -19,6 +21,45 @@ void lower_priority() {
   (void)::setpriority(PRIO_PROCESS, thread, ::getpriority(PRIO_PROCESS, thread) + kNiceness);
   (void)::pthread_setname_np(::pthread_self(), "checkpoint");
 }
+
+Pace::Duration steady_time() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+Pace::Duration time_of(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+int allowed_cores() {
+  cpu_set_t cores;
+  return ::sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+}
+
+/// What the process has spent since the last call.
+class Meter {
+ public:
+  Pace::Spent operator()() {
+    const auto mine = time_of(CLOCK_THREAD_CPUTIME_ID), all = time_of(CLOCK_PROCESS_CPUTIME_ID);
+    const auto worked = mine - std::exchange(mine_, mine);
+    return {.mine = worked, .others = all - std::exchange(all_, all) - worked};
+  }
+
+ private:
+  Pace::Duration mine_ = time_of(CLOCK_THREAD_CPUTIME_ID);
+  Pace::Duration all_ = time_of(CLOCK_PROCESS_CPUTIME_ID);
+};
+
+/// That somebody waits, as long as it lives.
+class WaitedFor {
+ public:
+  explicit WaitedFor(std::atomic<bool>& flag) : flag_(flag) { flag_ = true; }
+  ~WaitedFor() { flag_ = false; }
+  WaitedFor(const WaitedFor&) = delete;
+  WaitedFor& operator=(const WaitedFor&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
 
 }  // namespace
 
@@ -48,9 +89,8 @@ void BackgroundThread::run(const std::function<void()>& first) {
   } catch (...) {
     // It makes later jobs faster; they do not depend on it.
   }
-  const Check check = [this] {
-    if (ends_) throw base::Error(base::ExitCode::kFailed, "the job was cancelled");
-  };
+  Pace pace(allowed_cores());
+  Meter spent;
   for (;;) {
     Job job;
     {
@@ -60,6 +100,10 @@ void BackgroundThread::run(const std::function<void()>& first) {
       job = std::exchange(job_, {});
     }
     std::exception_ptr error;
+    const Check check = [&] {
+      rest(pace.rest(steady_time(), spent()), pace);
+      if (ends_) throw base::Error(base::ExitCode::kFailed, "the job was cancelled");
+    };
     try {
       job(check);
     } catch (...) {
@@ -74,6 +118,18 @@ void BackgroundThread::run(const std::function<void()>& first) {
     }
     changed_.notify_all();
   }
+}
+
+void BackgroundThread::rest(Pace::Duration duration, Pace& pace) {
+  if (duration == Pace::Duration{0}) return;
+  const auto end = steady_time() + duration;
+  {
+    std::unique_lock lock(mutex_);
+    if (waited_for_) return;
+    changed_.wait_for(lock, duration, [&] { return ends_ || waited_for_; });
+  }
+  const auto now = steady_time();
+  pace.rested(now, now - end);
 }
 
 void BackgroundThread::start(Job job) {
@@ -104,6 +160,8 @@ void BackgroundThread::wait(std::chrono::milliseconds deadline, const char* what
   constexpr std::chrono::milliseconds kSlice{100};
   const auto end = std::chrono::steady_clock::now() + deadline;
   std::unique_lock lock(mutex_);
+  const WaitedFor waited_for(waited_for_);
+  changed_.notify_all();  // it may rest
   while (!changed_.wait_for(lock, kSlice, [&] { return state_ != JobState::kRunning; })) {
     if (std::chrono::steady_clock::now() >= end) {
       throw base::TimeoutError(std::string(what) + " did not end within " +

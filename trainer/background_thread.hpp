@@ -1,6 +1,7 @@
 #pragma once
 // A thread beside the training thread that does one job at a time: checkpoints are written by it.
-// Its priority is lower than training's, and it speaks to no other rank. Used by CheckpointSaver.
+// Its priority is lower than training's, it rests between a job's pieces where they share a core
+// and nobody waits for it (see Pace), and it speaks to no other rank. Used by CheckpointSaver.
 // The object belongs to the rank's own thread; jobs run on the other one.
 
 #include <atomic>
@@ -13,6 +14,7 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "trainer/pace.hpp"
 
 namespace lockstep::trainer {
 
@@ -37,7 +39,8 @@ class BackgroundThread {
   BackgroundThread(const BackgroundThread&) = delete;
   BackgroundThread& operator=(const BackgroundThread&) = delete;
 
-  /// What a job calls between its pieces: throws, and so ends the job, when the thread must end.
+  /// What a job calls between its pieces, of a millisecond or so: rests, when it is time to;
+  /// throws, and so ends the job, when the thread must end.
   using Check = std::function<void()>;
   using Job = std::function<void(const Check& check)>;
   /// Runs `job` after what runs now. The last job's end must have been taken note of.
@@ -55,6 +58,7 @@ class BackgroundThread {
 
  private:
   void run(const std::function<void()>& first);
+  void rest(Pace::Duration duration, Pace& pace);
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -62,6 +66,7 @@ class BackgroundThread {
   std::exception_ptr error_;
   std::atomic<JobState> state_{JobState::kNone};
   std::atomic<bool> ends_{false};
+  std::atomic<bool> waited_for_{false};
   std::thread thread_;  // last: it uses the others
 };
 
