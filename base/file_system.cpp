@@ -91,17 +91,20 @@ class PosixFile final : public WritableFile {
     }
   }
 
+  void write_early(std::uint64_t offset, std::span<const std::byte> bytes) override {
+    write_at(offset, bytes);
+    // Only a hint: sync tells whether the data got there.
+    (void)::sync_file_range(descriptor_.get(), static_cast<off64_t>(offset),
+                            static_cast<off64_t>(bytes.size()), SYNC_FILE_RANGE_WRITE);
+  }
+
   void write_through(std::uint64_t offset, std::span<const std::byte> bytes) override {
     const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
     const auto head = std::min((kDirectBytes - offset % kDirectBytes) % kDirectBytes, bytes.size());
     const auto middle = (bytes.size() - head) / kDirectBytes * kDirectBytes;
     if (address % kDirectBytes != offset % kDirectBytes || middle == 0 ||
         !write_direct(offset + head, bytes.subspan(head, middle))) {
-      write_at(offset, bytes);
-      // Only a hint: sync tells whether the data got there.
-      (void)::sync_file_range(descriptor_.get(), static_cast<off64_t>(offset),
-                              static_cast<off64_t>(bytes.size()), SYNC_FILE_RANGE_WRITE);
-      return;
+      return write_early(offset, bytes);
     }
     write_at(offset, bytes.first(head));
     write_at(offset + head + middle, bytes.subspan(head + middle));

@@ -26,6 +26,10 @@ class WritableFile {
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
   virtual void append(std::span<const std::byte> bytes) = 0;
   void append(std::string_view text) { append(std::as_bytes(std::span(text.data(), text.size()))); }
+  /// As write_at, and the bytes are on their way to the disk: the sync has less to wait for.
+  virtual void write_early(std::uint64_t offset, std::span<const std::byte> bytes) {
+    write_at(offset, bytes);
+  }
   /// As write_at, of bytes that will be synced soon and not be read again: they may be on their way
   /// to the disk on return, and may not be in the file system's cache. Costs least processor time
   /// where `bytes` begins at an address that equals `offset` modulo kDirectBytes.

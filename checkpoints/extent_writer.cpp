@@ -70,7 +70,7 @@ class RunWriter {
     if (count > 0 && mode_ == WriteMode::kPastCache) {
       out_.write_through(place_, bytes_.first(count));
     } else if (count > 0) {
-      out_.write_at(place_, bytes_.first(count));
+      out_.write_early(place_, bytes_.first(count));
     }
     place_ += count;
     bytes_ = bytes_.subspan(count);
