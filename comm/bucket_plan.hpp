@@ -14,6 +14,7 @@ namespace lockstep::comm {
 struct BucketPlanOptions {
   std::int64_t floats = 0;               ///< length of the flat gradient
   int ranks = 1;                         ///< each bucket is cut into as many equal slices
+  std::int64_t slice_unit = 64;          ///< slices are multiples of it; a multiple of 64
   std::int64_t bucket_floats = 6 << 20;  ///< about; 24 MiB
   std::int64_t last_floats = 1 << 18;    ///< of the last one, about; 1 MiB
 };
@@ -24,10 +25,12 @@ class BucketPlan {
 
   /// In the order in which they are exchanged; they tile [0, padded_floats()) backwards.
   const std::vector<LeafRange>& buckets() const { return buckets_; }
-  /// Buffers have this length, so that all slices of a bucket are of one size and begin at a
-  /// multiple of 256 bytes. What is behind the gradient's end is 0.
+  /// Buffers have this length, so that all slices of a bucket are of one size, in whole units. What
+  /// is behind the gradient's end is 0.
   std::int64_t padded_floats() const { return padded_; }
   LeafRange slice(std::size_t bucket, int rank) const;
+  /// Whose slice float `at` lies in.
+  int owner_of(std::int64_t at) const;
   /// The buckets that are whole, in order from `done` on, when floats from `ready_begin` to the end
   /// are there: their number.
   std::size_t ready(std::size_t done, std::int64_t ready_begin) const;

@@ -33,6 +33,21 @@ class CudaDevice final : public DeviceApi {
   }
   void release(void* memory) noexcept override { (void)cudaFree(memory); }
 
+  void copy_to_host(void* to, const void* from, std::size_t bytes, DeviceStream stream) override {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_of(stream)),
+               "cudaMemcpyAsync");
+  }
+  void copy_to_device(void* to, const void* from, std::size_t bytes, DeviceStream stream) override {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(stream)),
+               "cudaMemcpyAsync");
+  }
+  bool pin(void* memory, std::size_t bytes) noexcept override {
+    if (cudaHostRegister(memory, bytes, cudaHostRegisterDefault) == cudaSuccess) return true;
+    (void)cudaGetLastError();  // or the next kernel's launch would be blamed for it
+    return false;
+  }
+  void unpin(void* memory) noexcept override { (void)cudaHostUnregister(memory); }
+
   DeviceStream make_stream() override {
     int least = 0, greatest = 0;
     check_cuda(cudaDeviceGetStreamPriorityRange(&least, &greatest),

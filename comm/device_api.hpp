@@ -17,6 +17,16 @@ class DeviceApi {
   /// All zeros.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
+  // Enqueued; the host's memory is read or written until then. Beside what the host does where that
+  // is pinned.
+  virtual void copy_to_host(void* to, const void* from, std::size_t bytes, DeviceStream stream) = 0;
+  virtual void copy_to_device(void* to, const void* from, std::size_t bytes,
+                              DeviceStream stream) = 0;
+  /// Host memory that the device reads and writes by itself from now on. False where that cannot be
+  /// had: copies then are slower.
+  virtual bool pin(void* memory, std::size_t bytes) noexcept = 0;
+  virtual void unpin(void* memory) noexcept = 0;
+
   /// Of high priority, beside the default stream and not ordered with it.
   virtual DeviceStream make_stream() = 0;
   virtual void end_stream(DeviceStream stream) noexcept = 0;

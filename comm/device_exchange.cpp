@@ -7,6 +7,12 @@
 #include "comm/fold_launch.hpp"
 
 namespace lockstep::comm {
+namespace {
+
+constexpr std::int64_t kSharedUnit = 64;
+
+}  // namespace
+
 DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& fold,
                                DeviceExchangeOptions options)
     : group_(group),
@@ -31,6 +37,8 @@ DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& 
       others += std::ssize(subtrees);
     }
   }
+  floats_ =
+      plan_.padded_floats() + (options.shared_floats + kSharedUnit - 1) / kSharedUnit * kSharedUnit;
   if (invariant_) program_ = fold_program(all, options.leaves);
   if (std::cmp_greater(all.size(), kMostFoldPartials) && invariant_) {
     throw base::ConfigError(
@@ -42,13 +50,15 @@ DeviceExchange::DeviceExchange(NcclGroup& group, DeviceApi& device, DeviceFold& 
   }
   try {
     for (std::size_t i = 0; i < own_.size(); ++i) {
-      partials_.push_back(allocate(plan_.padded_floats()));
+      partials_.push_back(allocate(floats_));
     }
     std::int64_t room = 0;
     for (std::size_t bucket = 0; bucket < plan_.buckets().size(); ++bucket) {
       inbox_of_bucket_.push_back(room);
       room += others * plan_.slice(bucket, 0).size();
     }
+    inbox_of_bucket_.push_back(room);
+    room += others * (floats_ - shared_begin());
     if (invariant_ && room > 0) inbox_ = allocate(room);
   } catch (...) {
     for (auto* memory : memory_) device_.release(memory);
@@ -83,17 +93,39 @@ void DeviceExchange::exchange(std::size_t bucket) {
                           floats, DeviceType::kFloat32, ReduceOp::kSum, "gradients");
     return;
   }
+  std::vector<std::int64_t> begins;
+  for (int rank = 0; rank < group_.size(); ++rank) {
+    begins.push_back(plan_.slice(bucket, rank).begin);
+  }
+  fold_part(begins, floats, inbox_ + inbox_of_bucket_[bucket]);
+}
+
+void DeviceExchange::exchange_shared() {
+  const auto floats = static_cast<std::size_t>(floats_ - shared_begin());
+  if (floats == 0) return;
+  if (!invariant_) {
+    auto* values = partials_[0] + shared_begin();
+    group_.all_reduce(values, values, floats, DeviceType::kFloat32, ReduceOp::kSum,
+                      "changes of buffers");
+    return;
+  }
+  const std::vector<std::int64_t> begins(static_cast<std::size_t>(group_.size()), shared_begin());
+  fold_part(begins, floats, inbox_ + inbox_of_bucket_.back());
+}
+
+void DeviceExchange::fold_part(std::span<const std::int64_t> begins, std::size_t floats,
+                               float* room) {
+  const auto begin = begins[static_cast<std::size_t>(group_.rank())];
   std::vector<DeviceSend> sends;
   std::vector<DeviceReceive> receives;
   std::vector<const float*> inputs;
-  float* room = inbox_ + inbox_of_bucket_[bucket];
   for (int rank = 0; rank < group_.size(); ++rank) {
     if (rank == group_.rank()) {
-      for (const auto* partial : partials_) inputs.push_back(partial + mine.begin);
+      for (const auto* partial : partials_) inputs.push_back(partial + begin);
       continue;
     }
     for (const auto* partial : partials_) {
-      sends.push_back({rank, partial + plan_.slice(bucket, rank).begin, floats});
+      sends.push_back({rank, partial + begins[static_cast<std::size_t>(rank)], floats});
     }
     for (std::size_t i = 0; i < subtrees_of_rank_[static_cast<std::size_t>(rank)].size(); ++i) {
       receives.push_back({rank, room, floats});
@@ -104,12 +136,20 @@ void DeviceExchange::exchange(std::size_t bucket) {
   if (!receives.empty()) {
     group_.exchange(sends, receives, DeviceType::kFloat32, "gradients");
   }
-  fold_.fold(inputs, program_, partials_[0] + mine.begin, floats, group_.stream());
+  fold_.fold(inputs, program_, partials_[0] + begin, floats, group_.stream());
+}
+
+void DeviceExchange::ready_all(DeviceStream compute) {
+  ready(0, compute);
+  group_.begin_after(compute);
+  exchange_shared();
+  all_ready_ = true;
 }
 
 float* DeviceExchange::sums(DeviceStream compute) {
-  LOCKSTEP_EXPECT(done_ == plan_.buckets().size(), "gradients that were not all exchanged");
+  LOCKSTEP_EXPECT(all_ready_, "gradients that were not all exchanged");
   done_ = 0;
+  all_ready_ = false;
   group_.finish_before(compute);
   return partials_[0];
 }

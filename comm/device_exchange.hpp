@@ -30,6 +30,8 @@ class DeviceFold {
 
 struct DeviceExchangeOptions {
   BucketPlanOptions buckets;
+  /// More floats behind the buckets, in small number, of which all ranks need all sums.
+  std::int64_t shared_floats = 0;
   bool invariant = true;
   std::int64_t leaves = 0;                ///< micro-batches of the global batch
   std::vector<LeafRange> leaves_of_rank;  ///< contiguous, in rank order, none empty
@@ -48,15 +50,22 @@ class DeviceExchange {
   const BucketPlan& plan() const { return plan_; }
   /// Tree nodes that this rank folds alone, left to right; in fast mode one: its range.
   const std::vector<LeafRange>& subtrees() const { return own_; }
-  /// Where the folded gradient of subtrees()[i] goes: [plan().padded_floats()] f32 on the device.
-  /// What lies behind the gradient's end is 0 and stays it.
+  /// plan().padded_floats(), then the shared floats.
+  std::int64_t shared_begin() const { return plan_.padded_floats(); }
+  /// Of each partial sum and of whatever is laid out like one.
+  std::int64_t floats() const { return floats_; }
+  /// Where the folded gradient of subtrees()[i] goes: [floats()] f32 on the device. What lies
+  /// behind the gradient's end is 0 and stays it.
   float* partial(std::size_t i) { return partials_.at(i); }
 
   /// Floats from `ready_begin` to the end of all partials are there once what is in `compute` now
-  /// has run: exchanges the buckets that are whole. Called as backward goes on, the last time with
-  /// 0. The same calls on all ranks, or others that make the same buckets. Collective.
+  /// has run: exchanges the buckets that are whole. Called as backward goes on. The same calls on
+  /// all ranks, or others that make the same buckets. Collective.
   void ready(std::int64_t ready_begin, DeviceStream compute);
-  /// Sums of this rank's slices, in place of partial(0); `compute` sees them. After ready(0).
+  /// As ready(0), and the shared floats are there as well. Collective.
+  void ready_all(DeviceStream compute);
+  /// Sums of this rank's slices and of the shared floats, in place of partial(0); `compute` sees
+  /// them. After ready_all.
   float* sums(DeviceStream compute);
   /// `values` [padded_floats()]: each rank has written its slices; afterwards all have all, as
   /// `compute` sees them. For parameters after their update. Collective.
@@ -64,6 +73,9 @@ class DeviceExchange {
 
  private:
   void exchange(std::size_t bucket);
+  void exchange_shared();
+  /// Sends each rank its part of the partials, begins of parts by rank, and folds the own part.
+  void fold_part(std::span<const std::int64_t> begins, std::size_t floats, float* room);
   float* allocate(std::int64_t floats);
 
   NcclGroup& group_;
@@ -76,9 +88,11 @@ class DeviceExchange {
   std::vector<FoldStep> program_;  // over all ranks' subtrees in rank order
   std::vector<float*> memory_;     // all that was allocated
   std::vector<float*> partials_;
+  std::int64_t floats_ = 0;
   float* inbox_ = nullptr;  // other ranks' partials of the own slices, bucket after bucket
-  std::vector<std::int64_t> inbox_of_bucket_;
-  std::size_t done_ = 0;  // buckets of this step
+  std::vector<std::int64_t> inbox_of_bucket_;  // and then of the shared floats
+  std::size_t done_ = 0;                       // buckets of this step
+  bool all_ready_ = false;
 };
 
 }  // namespace lockstep::comm

@@ -249,6 +249,10 @@ void NcclGroup::wait(std::string_view what) {
   });
 }
 
+void NcclGroup::wait_for(DeviceEvent event, std::string_view what) {
+  guarded([&] { wait_until([&] { return device_.is_done(event); }, std::string(what)); });
+}
+
 void NcclGroup::barrier(std::string_view what) {
   wait(what);
   control_.barrier(what);

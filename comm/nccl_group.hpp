@@ -69,6 +69,8 @@ class NcclGroup {
   void finish_before(DeviceStream compute);
   /// Returns when all that was enqueued is over. Throws TimeoutError, naming the last operation.
   void wait(std::string_view what);
+  /// Returns when `event` is done, with the group's deadline and failures.
+  void wait_for(DeviceEvent event, std::string_view what);
   /// Returns after every rank has called and all that was enqueued is over. Collective.
   void barrier(std::string_view what);
   /// Throws when the group or any of its ranks has failed. For those that wait elsewhere.

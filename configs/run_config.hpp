@@ -424,6 +424,7 @@ void describe(V& v, C& c) {
 struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
+  bool share_devices = false;
   bool dense_kernels = true;
 
   bool operator==(const ComputeConfig&) const = default;
@@ -437,6 +438,9 @@ void describe(V& v, C& c) {
   v.knob("device", c.device,
          {.effect = "where a rank computes; auto = a GPU when there is one",
           .names = {"auto", "cpu", "cuda"}});
+  v.knob("share_devices", c.share_devices,
+         {.effect = "let ranks of a host share a GPU when there are fewer; slower, for trying out",
+          .affects = Affects::kExecution});
   v.knob("dense_kernels", c.dense_kernels,
          {.effect = "with compute.threads 1: Lockstep's own kernels for dense layers, faster than "
                     "LibTorch's; an mlp's parameters then do not depend on train.micro_batch"});

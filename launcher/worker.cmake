@@ -1,5 +1,5 @@
 # One rank: sees every floor.
-add_executable(lockstep-worker replay_text.cpp worker_main.cpp worker_failure.cpp worker_session.cpp
+add_executable(lockstep-worker replay_text.cpp worker_device.cpp worker_main.cpp worker_failure.cpp worker_session.cpp
   worker_train.cpp worker_use.cpp)
 target_link_libraries(lockstep-worker PRIVATE lockstep_flags lockstep::launcher lockstep::trainer
   lockstep_cli11 nlohmann_json::nlohmann_json)

@@ -19,12 +19,13 @@
 #include "launcher/terminal.hpp"
 #include "launcher/worker_session.hpp"
 #include "trainer/assembly.hpp"
+#include "trainer/gpu_module.hpp"
 
 namespace lockstep::launcher {
 
 inline base::FileSystem& files() { return base::FileSystem::posix(); }
 
-enum class Verb { kTrain, kResume, kEvaluate, kPredict, kReplay, kDescribe, kBenchComm };
+enum class Verb { kTrain, kResume, kEvaluate, kPredict, kReplay, kDescribe, kDevices, kBenchComm };
 
 struct Arguments {
   Verb verb = Verb::kTrain;
@@ -58,6 +59,9 @@ struct Worker {
   RankRow own_row;                     ///< where there is no board
   std::optional<base::StopSignal> stop;
   Style style;
+  trainer::GpuModule* gpus = nullptr;              ///< null unless a GPU may be used
+  std::unique_ptr<trainer::DeviceContext> device;  ///< where this rank computes; null: the CPU
+  std::string device_name;                         ///< its model
 
   RankRow& row() { return board ? board->row(launched.rank) : own_row; }
   base::Position& position() { return row().position; }

@@ -18,6 +18,7 @@
 #include "launcher/bench_text.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/worker.hpp"
+#include "launcher/worker_device.hpp"
 #include "launcher/worker_failure.hpp"
 
 namespace lockstep::launcher {
@@ -137,8 +138,13 @@ ExitCode describe_config(const Worker& worker) {
 }
 
 ExitCode run(Worker& worker) {
+  if (worker.arguments.verb == Verb::kDevices) {
+    std::printf("%s\n", devices_json().c_str());
+    return ExitCode::kDone;
+  }
   load_config(worker);
   if (worker.arguments.verb == Verb::kDescribe) return describe_config(worker);
+  load_device(worker);
   const auto made = make_run(worker);
 
   WorkerSession session(worker.launched);
@@ -154,6 +160,7 @@ ExitCode run(Worker& worker) {
         std::chrono::duration<double>(worker.loaded.config.launch.deadline_seconds)));
     agree_on_run(worker, session.world(), made);
     session.find_nodes(static_cast<int>(worker.loaded.config.launch.ranks_per_node));
+    if (worker.arguments.verb != Verb::kBenchComm) take_device(worker, session, log);
     switch (worker.arguments.verb) {
       case Verb::kTrain:
       case Verb::kResume: return train(worker, session, log);
@@ -161,7 +168,8 @@ ExitCode run(Worker& worker) {
       case Verb::kPredict: return predict(worker, session, log);
       case Verb::kReplay: return replay(worker, session);
       case Verb::kBenchComm: return bench_comm(worker, session);
-      case Verb::kDescribe: break;
+      case Verb::kDescribe:
+      case Verb::kDevices: break;
     }
     return ExitCode::kDone;
   } catch (const base::Error& error) {
@@ -215,6 +223,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   auto* bench = add("bench-comm", "time of sums over all ranks", Verb::kBenchComm, nullptr);
   bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");
   bench->add_flag("--json", arguments.json, "as JSON");
+  add("devices", "GPUs that this process sees, as JSON", Verb::kDevices, nullptr);
   auto* describe = add("describe", "sizes of the model as JSON", Verb::kDescribe, "CONFIG");
   describe->add_option("overrides", arguments.overrides, "key=value");
 }

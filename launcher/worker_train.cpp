@@ -104,7 +104,8 @@ std::unique_ptr<HealthWriter> write_health(Worker& worker, WorkerSession& sessio
 /// Where the state of the last finished step outlives this node's ranks; empty unless every node
 /// has such a place. Collective.
 std::string kept_memory_of(const Worker& worker, WorkerSession& session) {
-  if (worker.arguments.limits.any()) return {};
+  // What a GPU holds does not outlive its process.
+  if (worker.arguments.limits.any() || worker.device) return {};
   const auto address = KeptMemory::find(worker.environment, session.group().topology.node);
   std::int64_t everywhere = address.empty() ? 0 : 1;
   session.world().all_reduce(std::span(&everywhere, 1), comm::ReduceOp::kMin, "kept memory");
@@ -128,21 +129,22 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   session.world().show_waits_in(worker.row().wait);
   const auto faults = faults_of(worker);
   faults.reached(base::Phase::kStart, 0);
-  trainer::Trainer trainer({.config = config,
-                            .config_hash = configs::config_hash(config),
-                            .cache_directory = base::cache_directory(worker.environment),
-                            .limits = worker.arguments.limits,
-                            .run = run,
-                            .from_checkpoint = worker.checkpoint_path,
-                            .resume = resume,
-                            .files = files(),
-                            .clock = base::Clock::system(),
-                            .stop = *worker.stop,
-                            .kept_memory = kept_memory_of(worker, session),
-                            .faults = faults,
-                            .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
-                            .warn = [&](const std::string& text) { log.warning(text); }},
-                           session.group(), worker.position());
+  trainer::Trainer trainer(
+      {.config = config,
+       .config_hash = configs::config_hash(config),
+       .cache_directory = base::cache_directory(worker.environment),
+       .limits = worker.arguments.limits,
+       .run = run,
+       .from_checkpoint = worker.checkpoint_path,
+       .resume = resume,
+       .files = files(),
+       .clock = base::Clock::system(),
+       .stop = *worker.stop,
+       .place = {.kept_memory = kept_memory_of(worker, session), .device = worker.device.get()},
+       .faults = faults,
+       .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
+       .warn = [&](const std::string& text) { log.warning(text); }},
+      session.group(), worker.position());
   const auto outcome = trainer.run();
   worker.position().enter(base::Phase::kEnd);
   faults.reached(base::Phase::kEnd, outcome.step);

@@ -31,9 +31,9 @@ struct LoadedModel {
 
 LoadedModel load_model(Worker& worker, WorkerSession& session) {
   const auto& config = worker.loaded.config;
-  auto made =
-      trainer::assemble_for_inference(config, configs::config_hash(config),
-                                      base::cache_directory(worker.environment), session.group());
+  auto made = trainer::assemble_for_inference(config, configs::config_hash(config),
+                                              base::cache_directory(worker.environment),
+                                              session.group(), worker.device.get());
   worker.position().enter(base::Phase::kRestore);
   const auto run = checkpoints::RunDirectory::open(files(), ".", worker.run_path);
   checkpoints::CheckpointStore store(files(), run.checkpoints_path());
@@ -69,11 +69,12 @@ void require_output(const Worker& worker, WorkerSession& session) {
 /// Everything that the bits of predictions depend on besides batch and shape.
 std::string prediction_identity(const Worker& worker, const LoadedModel& model,
                                 const data::SampleSource& source) {
-  const nlohmann::ordered_json json{{"state_digest", model.state_digest},
-                                    {"data_fingerprint", source.fingerprint()},
-                                    {"config_hash", configs::config_hash(worker.loaded.config)},
-                                    {"torch", TORCH_VERSION},
-                                    {"processor", at::get_cpu_capability()}};
+  const nlohmann::ordered_json json{
+      {"state_digest", model.state_digest},
+      {"data_fingerprint", source.fingerprint()},
+      {"config_hash", configs::config_hash(worker.loaded.config)},
+      {"torch", TORCH_VERSION},
+      {"processor", worker.device_name.empty() ? at::get_cpu_capability() : worker.device_name}};
   return json.dump();
 }
 
@@ -161,7 +162,8 @@ ExitCode replay(Worker& worker, WorkerSession& session) {
                                        .run = run,
                                        .files = files(),
                                        .step = worker.arguments.step,
-                                       .micro_batch = worker.arguments.micro_batch},
+                                       .micro_batch = worker.arguments.micro_batch,
+                                       .device = worker.device.get()},
                                       session.group(), worker.position());
   const auto text =
       worker.arguments.json ? trainer::to_json(report) : replay_text(report, worker.style);

@@ -177,7 +177,6 @@ data::OrderOptions order_of(const configs::DataConfig& config, const data::Sourc
 
 OpenedData open_data(const configs::RunConfig& config, const std::string& config_hash,
                      data::SourceOptions training, const DataAccess& access, RankGroup group) {
-  require_device(config.compute);
   at::set_num_threads(static_cast<int>(config.compute.threads));
   comm::require_agreement(group.world, "configuration", config_hash);
   require_same_data(group.world, config.data.train);
@@ -205,7 +204,7 @@ std::shared_ptr<Model> agreed_model(const configs::RunConfig& config, const data
 
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
                   const std::string& cache_directory, const TrialLimits& limits, RankGroup group,
-                  const std::string& kept_memory) {
+                  const Place& place) {
   const DataAccess access{
       group.world.rank() == 0 ? data::Fingerprinting::kWholeFile : data::Fingerprinting::kNone,
       cache_directory};
@@ -236,9 +235,16 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.clip_norm = config.train.clip_norm;
   step.optimizer = optimizer_options(config.train.optimizer);
   step.schedule = schedule_of(config.train, scheduled_steps);
-  step.keep_last_step = !kept_memory.empty() || config.train.divergence.policy == "skip";
+  const bool skips = config.train.divergence.policy == "skip";
+  if (skips && place.device != nullptr) {
+    throw base::ConfigError(
+        "train.divergence.policy skip takes the last step back (a GPU keeps none); choose stop or "
+        "rollback, or set compute.device to cpu");
+  }
+  step.device = place.device;
+  step.keep_last_step = !place.kept_memory.empty() || skips;
   step.hold_for_saves = step.keep_last_step && config.checkpoint.background;
-  step.kept_memory = kept_memory;
+  step.kept_memory = place.kept_memory;
   step.compare_nodes_every_steps = config.log.compare_nodes_every_steps;
   step.kept_identity = config_hash;  // the run's record sees to the data
   made.step =
@@ -262,15 +268,16 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
 
 InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
                                          const std::string& config_hash,
-                                         const std::string& cache_directory, RankGroup group) {
+                                         const std::string& cache_directory, RankGroup group,
+                                         DeviceContext* device) {
   const DataAccess access{data::Fingerprinting::kNone, cache_directory};
   InferenceAssembly made;
   static_cast<OpenedData&>(made) = open_data(
       config, config_hash, source_options(config, config.data.train, access), access, group);
   made.cache =
       share_decoded(made, static_cast<std::size_t>(config.data.cache_bytes), 0, group.node);
-  made.model =
-      std::make_unique<TrainedModel>(group, agreed_model(config, made.train->info(), group));
+  made.model = std::make_unique<TrainedModel>(
+      group, agreed_model(config, made.train->info(), group), device);
   return made;
 }
 
@@ -286,16 +293,6 @@ ModelDescription describe_model(const configs::RunConfig& config) {
                          layout.counter_count * static_cast<std::int64_t>(sizeof(std::int64_t)),
           .tensors = static_cast<std::int64_t>(layout.parameters.size() + layout.buffers.size() +
                                                layout.constants.size() + layout.counters.size())};
-}
-
-void require_device(const configs::ComputeConfig& config) {
-  if (config.device != "cuda") return;
-  const bool driver = base::FileSystem::posix().exists("/proc/driver/nvidia/version");
-  throw base::DeviceError(
-      driver ? std::string("device 'cuda' was asked for (this version of Lockstep trains on CPUs "
-                           "only); set compute.device to auto")
-             : std::string("device 'cuda' was asked for and this machine has no NVIDIA driver (no "
-                           "GPU can be used); set compute.device to auto or run elsewhere"));
 }
 
 }  // namespace lockstep::trainer

@@ -23,6 +23,12 @@ struct TrialLimits {
   bool any() const { return fast_dev_steps > 0 || overfit_batches > 0; }
 };
 
+/// Where a rank computes, and what outlives it there; see TrainStepOptions.
+struct Place {
+  std::string kept_memory{};        ///< without a device
+  DeviceContext* device = nullptr;  ///< null: the CPU
+};
+
 struct OpenedData {
   std::unique_ptr<comm::NodeMemory> cache;  ///< decoded samples of both sources; may be null
   std::unique_ptr<data::SampleSource> train;
@@ -41,10 +47,9 @@ struct Assembly : OpenedData {
 /// Opens the data, checks that all ranks agree on configuration, data and model, and allocates the
 /// state. What is learned of the data files is kept in `cache_directory`; empty = nowhere. Throws
 /// ConfigError, DataError or EnvironmentError, with the same class on all ranks. Collective.
-/// `kept_memory`: see TrainStepOptions.
 Assembly assemble(const configs::RunConfig& config, const std::string& config_hash,
                   const std::string& cache_directory, const TrialLimits& limits, RankGroup group,
-                  const std::string& kept_memory = {});
+                  const Place& place = {});
 
 /// What evaluation and prediction need, at any number of ranks.
 struct InferenceAssembly : OpenedData {
@@ -54,7 +59,8 @@ struct InferenceAssembly : OpenedData {
 /// As `assemble`, with a model and nothing to train it. Collective.
 InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
                                          const std::string& config_hash,
-                                         const std::string& cache_directory, RankGroup group);
+                                         const std::string& cache_directory, RankGroup group,
+                                         DeviceContext* device = nullptr);
 
 /// Sizes of the model that a configuration makes, without allocating its state. Local.
 struct ModelDescription {
@@ -64,8 +70,5 @@ struct ModelDescription {
   std::int64_t tensors = 0;
 };
 ModelDescription describe_model(const configs::RunConfig& config);
-
-/// Throws DeviceError when the configuration asks for a device that cannot be used.
-void require_device(const configs::ComputeConfig& config);
 
 }  // namespace lockstep::trainer

@@ -1,14 +1,16 @@
 #pragma once
 // Gradients of any model, by autograd: one backward pass a micro-batch, folded on this rank as far
-// as the tree allows, the rest in node memory by slices. Used by TrainStep.
+// as the tree allows, the rest by PartialSums, in node memory or between devices. Used by
+// TrainStep.
 
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "comm/gradient_exchange.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/parameter_space.hpp"
+#include "trainer/partial_sums.hpp"
 
 namespace lockstep::trainer {
 
@@ -16,35 +18,41 @@ struct AutogradOptions {
   std::uint64_t seed = 1;
   bool dense_kernels = false;  ///< for models that use `dense`
   bool fold_in_turn = false;   ///< reduction: fast; one sum a rank instead of the tree's subtrees
-  std::vector<comm::LeafRange> micro_batches_of_rank;
-  std::vector<comm::LeafRange> slice_of_rank;  ///< flat elements
+  comm::LeafRange range;       ///< of this rank's micro-batches
+  std::int64_t micro_batches = 1;  ///< of the global batch
 };
 
 class AutogradGradients final : public GradientSource {
  public:
-  /// `space` must outlive this. Throws EnvironmentError when shared memory has too little room.
-  /// Collective.
-  AutogradGradients(RankGroup group, ParameterSpace& space, Objective objective,
+  /// `space` must outlive this. Local.
+  AutogradGradients(ParameterSpace& space, Objective objective, std::unique_ptr<PartialSums> sums,
                     AutogradOptions options);
 
   void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                StepTimes& times) override;
-  void exchange() override { exchange_->exchange(); }
-  std::int64_t divisor() const override { return options_.micro_batches_of_rank.back().end; }
-  const float* sum(std::int64_t begin, std::int64_t end, float* room) override;
-  void finish() override { exchange_->finish(); }
-  comm::NodeBarrier& barrier() override { return exchange_->barrier(); }
+  void exchange() override { sums_->exchange(); }
+  std::int64_t divisor() const override { return options_.micro_batches; }
+  const float* sum(std::int64_t begin, std::int64_t end, float* room) override {
+    return sums_->sum(begin, end, room);
+  }
+  void finish() override { sums_->finish(); }
+  comm::NodeBarrier& barrier() override { return sums_->barrier(); }
+  void take_losses(double* losses) override;
 
  private:
+  /// A sum and what is to be added to it, in this order.
+  using Merges = std::vector<std::pair<float*, const float*>>;
+
   void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
-                       Contribution contribution, double* losses, StepTimes& times);
+                       Contribution contribution, const ParameterSpace::Arrived& arrived,
+                       double* losses, StepTimes& times);
+  void merge(const Merges& merges, FlatRange range);
 
   ParameterSpace& space_;
   Objective objective_;
+  std::unique_ptr<PartialSums> sums_;
   AutogradOptions options_;
-  comm::LeafRange range_;  // of this rank's micro-batches
-  std::unique_ptr<comm::GradientExchange> exchange_;
-  std::vector<std::vector<float>> fold_buffers_;  // deeper levels of the fold in this rank
+  std::vector<torch::Tensor> late_losses_;  // on the device, of this rank's micro-batches
   at::Generator generator_;
 };
 

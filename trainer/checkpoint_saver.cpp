@@ -276,6 +276,7 @@ void CheckpointSaver::finish() {
 
 std::string CheckpointSaver::save_and_wait(SaveRequest request) {
   finish();
+  train_step_.bring_to_memory();
   StateFiles state(train_step_, request.info.step, group_.topology);
   waited_for_ = true;
   waits_ = true;

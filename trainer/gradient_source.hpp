@@ -34,9 +34,12 @@ class GradientSource {
   virtual ~GradientSource() = default;
 
   /// Computes this rank's micro-batches of optimizer step `step`, given in order by `next`;
-  /// losses[index] becomes the mean loss of each. Adds to times' forward, backward and exchange.
+  /// losses[index] becomes the mean loss of each, here or in take_losses. Adds to times' forward,
+  /// backward and exchange.
   virtual void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                        StepTimes& times) = 0;
+  /// Losses that `compute` did not wait for; after all of the step's work is over. Local.
+  virtual void take_losses(double* /*losses*/) {}
   /// Makes every rank's part available to the owners of slices. Collective.
   virtual void exchange() = 0;
   /// What the sums below are divided by to be the gradient of the mean loss.

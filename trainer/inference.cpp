@@ -19,7 +19,8 @@ Inference::Result Inference::run(data::Range range) {
   std::iota(rows_.begin(), rows_.end(), range.begin);
   source_.read(rows_, batch_);
   const auto tensors = tensors_of(batch_, source_.info());
-  return {.outputs = space_.model().forward(tensors.inputs, {Phase::kEvaluation, {}}),
+  const auto inputs = tensors.inputs.to(space_.memory().device);
+  return {.outputs = space_.model().forward(inputs, {Phase::kEvaluation, {}}).to(at::kCPU),
           .targets = tensors.targets};
 }
 

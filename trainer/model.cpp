@@ -17,9 +17,9 @@ torch::Tensor dropout(const torch::Tensor& inputs, double probability,
     const std::lock_guard lock(stream->mutex_);
     return stream->random64();
   }();
-  const auto mask = at::empty(inputs.sizes(), inputs.options().requires_grad(false));
+  const auto mask = at::empty(inputs.sizes(), at::TensorOptions(at::kFloat));
   fill_dropout_mask(mask.mutable_data_ptr<float>(), mask.numel(), probability, key);
-  return inputs * mask;
+  return inputs * mask.to(inputs.device());
 }
 
 }  // namespace lockstep::trainer

@@ -12,47 +12,38 @@
 namespace lockstep::trainer {
 namespace {
 
-struct SgdNumbers {
-  float scale, lr, momentum, weight_decay;
-};
-
-LOCKSTEP_VECTOR_CLONES void sgd_plain(SgdNumbers n, float* __restrict p, const float* __restrict g,
-                                      std::int64_t count) {
+LOCKSTEP_VECTOR_CLONES void sgd_plain(SgdNumbers n, float scale, float* __restrict p,
+                                      const float* __restrict g, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    p[i] -= n.lr * (g[i] * n.scale + n.weight_decay * p[i]);
+    p[i] -= n.lr * (g[i] * scale + n.weight_decay * p[i]);
   }
 }
 
-LOCKSTEP_VECTOR_CLONES void sgd_momentum(SgdNumbers n, float* __restrict p,
+LOCKSTEP_VECTOR_CLONES void sgd_momentum(SgdNumbers n, float scale, float* __restrict p,
                                          const float* __restrict g, float* __restrict buffer,
                                          std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * n.scale + n.weight_decay * p[i];
+    const float gradient = g[i] * scale + n.weight_decay * p[i];
     buffer[i] = n.momentum * buffer[i] + gradient;
     p[i] -= n.lr * buffer[i];
   }
 }
 
-LOCKSTEP_VECTOR_CLONES void sgd_nesterov(SgdNumbers n, float* __restrict p,
+LOCKSTEP_VECTOR_CLONES void sgd_nesterov(SgdNumbers n, float scale, float* __restrict p,
                                          const float* __restrict g, float* __restrict buffer,
                                          std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * n.scale + n.weight_decay * p[i];
+    const float gradient = g[i] * scale + n.weight_decay * p[i];
     buffer[i] = n.momentum * buffer[i] + gradient;
     p[i] -= n.lr * (gradient + n.momentum * buffer[i]);
   }
 }
 
-struct AdamNumbers {
-  float scale, step_size, beta1, beta2, one_minus_beta1, one_minus_beta2, inverse_bias2_root, eps;
-  float keep;  ///< AdamW: 1 - lr * weight_decay
-  float l2;    ///< Adam: weight_decay
-};
-
-LOCKSTEP_VECTOR_CLONES void adam(AdamNumbers n, float* __restrict p, const float* __restrict g,
-                                 float* __restrict m, float* __restrict v, std::int64_t count) {
+LOCKSTEP_VECTOR_CLONES void adam(AdamNumbers n, float scale, float* __restrict p,
+                                 const float* __restrict g, float* __restrict m,
+                                 float* __restrict v, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * n.scale + n.l2 * p[i];
+    const float gradient = g[i] * scale + n.l2 * p[i];
     m[i] = n.beta1 * m[i] + n.one_minus_beta1 * gradient;
     v[i] = n.beta2 * v[i] + n.one_minus_beta2 * (gradient * gradient);
     const float denominator = std::sqrt(v[i]) * n.inverse_bias2_root + n.eps;
@@ -95,26 +86,23 @@ std::vector<std::string> state_names(const OptimizerOptions& options) {
   return {};
 }
 
-void Optimizer::update(std::int64_t step, double lr, float scale, float* parameters,
-                       const float* gradients, float* const* state, std::int64_t count) const {
+UpdateNumbers Optimizer::numbers(std::int64_t step, double lr) const {
+  UpdateNumbers numbers;
   if (options_.kind == OptimizerKind::kSgd) {
-    const SgdNumbers numbers{scale, static_cast<float>(lr), static_cast<float>(options_.momentum),
-                             static_cast<float>(options_.weight_decay)};
-    if (options_.momentum == 0) {
-      sgd_plain(numbers, parameters, gradients, count);
-    } else if (options_.nesterov) {
-      sgd_nesterov(numbers, parameters, gradients, state[0], count);
-    } else {
-      sgd_momentum(numbers, parameters, gradients, state[0], count);
-    }
-    return;
+    numbers.rule = options_.momentum == 0 ? UpdateRule::kSgd
+                   : options_.nesterov    ? UpdateRule::kSgdNesterov
+                                          : UpdateRule::kSgdMomentum;
+    numbers.sgd = {.lr = static_cast<float>(lr),
+                   .momentum = static_cast<float>(options_.momentum),
+                   .weight_decay = static_cast<float>(options_.weight_decay)};
+    return numbers;
   }
   const auto t = static_cast<double>(step + 1);
   const double bias1 = 1 - std::pow(options_.beta1, t);
   const double bias2 = 1 - std::pow(options_.beta2, t);
   const bool decoupled = options_.kind == OptimizerKind::kAdamW;
-  const AdamNumbers numbers{
-      .scale = scale,
+  numbers.rule = UpdateRule::kAdam;
+  numbers.adam = {
       .step_size = static_cast<float>(lr / bias1),
       .beta1 = static_cast<float>(options_.beta1),
       .beta2 = static_cast<float>(options_.beta2),
@@ -125,7 +113,26 @@ void Optimizer::update(std::int64_t step, double lr, float scale, float* paramet
       .keep = decoupled ? static_cast<float>(1 - lr * options_.weight_decay) : 1.0F,
       .l2 = decoupled ? 0.0F : static_cast<float>(options_.weight_decay),
   };
-  adam(numbers, parameters, gradients, state[0], state[1], count);
+  return numbers;
+}
+
+void Optimizer::update(std::int64_t step, double lr, float scale, float* parameters,
+                       const float* gradients, float* const* state, std::int64_t count) const {
+  trainer::update(numbers(step, lr), scale, parameters, gradients, state, count);
+}
+
+void update(const UpdateNumbers& numbers, float scale, float* parameters, const float* gradients,
+            float* const* state, std::int64_t count) {
+  const auto& sgd = numbers.sgd;
+  switch (numbers.rule) {
+    case UpdateRule::kSgd: return sgd_plain(sgd, scale, parameters, gradients, count);
+    case UpdateRule::kSgdMomentum:
+      return sgd_momentum(sgd, scale, parameters, gradients, state[0], count);
+    case UpdateRule::kSgdNesterov:
+      return sgd_nesterov(sgd, scale, parameters, gradients, state[0], count);
+    case UpdateRule::kAdam:
+      return adam(numbers.adam, scale, parameters, gradients, state[0], state[1], count);
+  }
 }
 
 double sum_of_squares(const float* values, std::int64_t count) { return squares(values, count); }

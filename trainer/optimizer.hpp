@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "trainer/update_numbers.h"
+
 namespace lockstep::trainer {
 
 enum class OptimizerKind { kSgd, kAdam, kAdamW };
@@ -32,6 +34,8 @@ class Optimizer {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
 
+  /// Of optimizer step `step`, 0-based.
+  UpdateNumbers numbers(std::int64_t step, double lr) const;
   /// Updates `count` parameters in place. Local.
   /// The formulas are those of torch.optim: SGD (Sutskever et al. 2013 momentum as PyTorch defines
   /// it), Adam (Kingma and Ba 2015, algorithm 1, L2 decay) and AdamW (Loshchilov and Hutter 2019).
@@ -44,6 +48,10 @@ class Optimizer {
  private:
   OptimizerOptions options_;
 };
+
+/// As Optimizer::update.
+void update(const UpdateNumbers& numbers, float scale, float* parameters, const float* gradients,
+            float* const* state, std::int64_t count);
 
 /// Sum of squares in double, in an order that depends on `count` alone.
 double sum_of_squares(const float* values, std::int64_t count);

@@ -35,12 +35,12 @@ void for_each_distinct(const Dictionary& named, Visit visit) {
   }
 }
 
-torch::Tensor view_of(float* memory, const FlatTensor& tensor) {
-  return at::from_blob(memory + tensor.offset, tensor.shape, at::TensorOptions(at::kFloat));
-}
-
-void copy_in(float* memory, const FlatTensor& tensor, const torch::Tensor& values) {
-  view_of(memory, tensor).copy_(values);
+torch::Tensor view_of(float* memory, at::IntArrayRef shape, at::Device device) {
+  const at::TensorOptions options(at::kFloat);
+  return at::for_blob(memory, shape)
+      .options(options.device(device))
+      .target_device(device)
+      .make_tensor();
 }
 
 }  // namespace
@@ -50,8 +50,11 @@ void copy_in(float* memory, const FlatTensor& tensor, const torch::Tensor& value
 /// arrives once, already summed by the engine.
 class GradientNode final : public torch::autograd::Node {
  public:
-  explicit GradientNode(const torch::Tensor& parameter)
-      : Node(/*sequence_nr=*/UINT64_MAX), shape_(parameter.sizes().vec()) {
+  GradientNode(const torch::Tensor& parameter, ParameterSpace& space)
+      : Node(/*sequence_nr=*/UINT64_MAX),
+        space_(space),
+        shape_(parameter.sizes().vec()),
+        device_(parameter.device()) {
     add_input_metadata(parameter);
   }
 
@@ -67,18 +70,21 @@ class GradientNode final : public torch::autograd::Node {
     if (!gradient.defined()) return {};
     LOCKSTEP_EXPECT(target_ != nullptr, "a backward pass outside begin_micro_batch");
     const at::AutoDispatchBelowAutograd below;
-    auto place = at::from_blob(target_, shape_, at::TensorOptions(at::kFloat));
+    auto place = view_of(target_, shape_, device_);
     if (contribution_ == Contribution::kStore) {
       place.copy_(gradient);
     } else {
       place.add_(gradient);
     }
     touched_ = true;
+    if (space_.arrived_) space_.note_arrival();
     return {};
   }
 
  private:
+  ParameterSpace& space_;
   std::vector<std::int64_t> shape_;
+  at::Device device_;
   float* target_ = nullptr;
   Contribution contribution_ = Contribution::kStore;
   bool touched_ = false;
@@ -107,30 +113,36 @@ ParameterLayout layout_of(const Model& model) {
 ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout layout,
                                StateMemory memory, InitialValues initial)
     : model_(std::move(model)), layout_(std::move(layout)), memory_(memory) {
+  if (memory_.buffers < 0) memory_.buffers = layout_.parameter_count;
   const torch::NoGradGuard no_grad;
   const auto parameters = model_->named_parameters();
   const auto buffers = model_->named_buffers();
   const bool copy = initial == InitialValues::kCopyFromModel;
+  /// The module's tensor becomes a view of `place`.
+  const auto bind = [&](torch::Tensor tensor, float* place, const FlatTensor& entry) {
+    tensor.set_data(view_of(place, entry.shape, memory_.device));
+  };
+  const auto copy_in = [&](float* place, const FlatTensor& entry, const torch::Tensor& values) {
+    if (copy) view_of(place, entry.shape, memory_.device).copy_(values);
+  };
   for (const auto& entry : layout_.parameters) {
     auto parameter = parameters[entry.name];
-    if (copy) copy_in(memory_.flat, entry, parameter);
-    parameter.set_data(view_of(memory_.flat, entry));
-    auto node = std::make_shared<GradientNode>(parameter);
+    copy_in(memory_.flat + entry.offset, entry, parameter);
+    bind(parameter, memory_.flat + entry.offset, entry);
+    auto node = std::make_shared<GradientNode>(parameter, *this);
     torch::autograd::impl::set_grad_accumulator(parameter, node);
     nodes_.push_back(std::move(node));
   }
   for (const auto& entry : layout_.constants) {
-    auto parameter = parameters[entry.name];
-    if (copy) copy_in(memory_.constants, entry, parameter);
-    parameter.set_data(view_of(memory_.constants, entry));
+    copy_in(memory_.constants + entry.offset, entry, parameters[entry.name]);
+    bind(parameters[entry.name], memory_.constants + entry.offset, entry);
   }
-  working_buffers_.resize(static_cast<std::size_t>(layout_.buffer_count));
+  const at::TensorOptions floats(at::kFloat);
+  working_buffers_ = at::zeros({layout_.buffer_count}, floats.device(memory_.device));
   for (const auto& entry : layout_.buffers) {
-    auto buffer = buffers[entry.name];
-    if (copy) copy_in(memory_.flat, entry, buffer);
-    auto place = entry;
-    place.offset -= layout_.parameter_count;
-    buffer.set_data(view_of(working_buffers_.data(), place));
+    const auto offset = entry.offset - layout_.parameter_count;
+    copy_in(memory_.flat + memory_.buffers + offset, entry, buffers[entry.name]);
+    bind(buffers[entry.name], working_buffers_.mutable_data_ptr<float>() + offset, entry);
   }
   for (const auto& entry : layout_.counters) {
     auto counter = buffers[entry.name];
@@ -143,9 +155,15 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
 
 ParameterSpace::~ParameterSpace() = default;
 
+torch::Tensor ParameterSpace::buffers_in(float* flat) const {
+  return view_of(flat + memory_.buffers, {layout_.buffer_count}, memory_.device);
+}
+
 void ParameterSpace::reset_buffers() {
-  const auto* start = memory_.flat + layout_.parameter_count;
-  std::copy(start, start + layout_.buffer_count, working_buffers_.begin());
+  if (layout_.buffer_count > 0) {
+    const torch::NoGradGuard no_grad;
+    working_buffers_.copy_(buffers_in(memory_.flat));
+  }
   for (std::size_t i = 0; i < working_counters_.size(); ++i) {
     const auto& entry = layout_.counters[i];
     std::memcpy(working_counters_[i].data_ptr<std::int64_t>(), counters_.data() + entry.offset,
@@ -153,34 +171,47 @@ void ParameterSpace::reset_buffers() {
   }
 }
 
-void ParameterSpace::begin_micro_batch(float* target, Contribution contribution) {
+void ParameterSpace::begin_micro_batch(float* target, Contribution contribution, Arrived arrived) {
   reset_buffers();
   target_ = target;
   contribution_ = contribution;
+  arrived_ = std::move(arrived);
+  missing_ = nodes_.size();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     nodes_[i]->aim(target + layout_.parameters[i].offset, contribution);
   }
 }
 
+void ParameterSpace::note_arrival() {
+  const auto before = missing_;
+  while (missing_ > 0 && nodes_[missing_ - 1]->touched()) --missing_;
+  if (missing_ < before) arrived_(layout_.parameters[missing_].offset);
+}
+
 void ParameterSpace::end_micro_batch() {
+  const torch::NoGradGuard no_grad;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (!nodes_[i]->touched()) {
       const auto& entry = layout_.parameters[i];
-      float* place = target_ + entry.offset;
+      auto place = view_of(target_ + entry.offset, {entry.count}, memory_.device);
       if (contribution_ == Contribution::kStore) {
-        std::fill_n(place, entry.count, 0.0F);
+        place.zero_();
       } else {
         // Not a no-op: it turns -0 into +0, as adding another rank's zeros would.
-        for (std::int64_t k = 0; k < entry.count; ++k) place[k] += 0.0F;
+        place.add_(0.0F);
       }
     }
     nodes_[i]->aim(nullptr, contribution_);
   }
-  const auto* start = memory_.flat + layout_.parameter_count;
-  float* place = target_ + layout_.parameter_count;
-  for (std::int64_t k = 0; k < layout_.buffer_count; ++k) {
-    const float change = working_buffers_[static_cast<std::size_t>(k)] - start[k];
-    place[k] = contribution_ == Contribution::kStore ? change : place[k] + change;
+  arrived_ = {};
+  if (layout_.buffer_count > 0) {
+    auto place = buffers_in(target_);
+    const auto changes = working_buffers_ - buffers_in(memory_.flat);
+    if (contribution_ == Contribution::kStore) {
+      place.copy_(changes);
+    } else {
+      place.add_(changes);
+    }
   }
   target_ = nullptr;
 }

@@ -3,6 +3,7 @@
 // gradients land where the exchange reads them. Used by TrainStep, evaluation and checkpoints.
 // Belongs to one rank and one thread. Does not own the memory it binds to.
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -15,10 +16,12 @@ namespace lockstep::trainer {
 /// neither f32 nor i64.
 ParameterLayout layout_of(const Model& model);
 
-/// Memory of the model's state. `flat` and `constants` are the same on all ranks of a node.
+/// Memory of the model's state: a node's, the same on all its ranks, or a device's.
 struct StateMemory {
-  float* flat = nullptr;       ///< [flat_count] f32: parameters, then buffers
+  float* flat = nullptr;       ///< parameters from 0, f32
   float* constants = nullptr;  ///< [constant_count] f32
+  std::int64_t buffers = -1;   ///< where buffers begin in `flat`; -1: behind the parameters
+  at::Device device = at::kCPU;
 };
 
 enum class Contribution {
@@ -50,9 +53,12 @@ class ParameterSpace {
   /// Before a forward pass: buffers and counters are those of the step's start.
   void reset_buffers();
 
-  /// Before a training forward pass: its gradients and buffer changes go to `target`
-  /// ([flat_count] f32, laid out like the flat memory).
-  void begin_micro_batch(float* target, Contribution contribution);
+  /// Gradients of all parameters from flat element `begin` on are there.
+  using Arrived = std::function<void(std::int64_t begin)>;
+  /// Before a training forward pass: its gradients and buffer changes go to `target` (f32, laid out
+  /// like the flat memory). `arrived`, if any, is called in the backward pass each time that its
+  /// `begin` gets smaller, on whatever thread computes it.
+  void begin_micro_batch(float* target, Contribution contribution, Arrived arrived = {});
   /// After its backward pass: parameters that got no gradient count as zero, and what the forward
   /// pass changed in the buffers is added to the target as a difference.
   void end_micro_batch();
@@ -60,15 +66,21 @@ class ParameterSpace {
   void commit_counters();
 
  private:
+  friend class GradientNode;
+  void note_arrival();
+  torch::Tensor buffers_in(float* flat) const;
+
   std::shared_ptr<Model> model_;
   ParameterLayout layout_;
   StateMemory memory_;
   std::vector<std::shared_ptr<GradientNode>> nodes_;  // one a parameter, in layout order
   std::vector<torch::Tensor> working_counters_;       // the module's own integer buffers
-  std::vector<float> working_buffers_;                // the module's f32 buffers are views of this
+  torch::Tensor working_buffers_;                     // the module's f32 buffers are views of this
   std::vector<std::int64_t> counters_;
   float* target_ = nullptr;
   Contribution contribution_ = Contribution::kStore;
+  Arrived arrived_;
+  std::size_t missing_ = 0;  // the parameters from this one on have their gradients
 };
 
 }  // namespace lockstep::trainer

@@ -71,7 +71,8 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
   require_step(options, ledger.entries,
                train.micro_batch > 0 ? train.global_batch / train.micro_batch : 1);
 
-  auto made = assemble(options.config, options.config_hash, options.cache_directory, {}, group);
+  auto made = assemble(options.config, options.config_hash, options.cache_directory, {}, group,
+                       {.device = options.device});
   auto& step = *made.step;
   StateKeeper keeper(group, step, options.files, options.run.checkpoints_path());
   checkpoints::CheckpointStore store(options.files, options.run.checkpoints_path());

@@ -21,8 +21,9 @@ struct ReplayOptions {
   std::string cache_directory;
   checkpoints::RunDirectory run;
   base::FileSystem& files;
-  std::int64_t step = 1;          ///< as the ledger counts, from 1
-  std::int64_t micro_batch = -1;  ///< whose loss and samples are wanted, or negative
+  std::int64_t step = 1;            ///< as the ledger counts, from 1
+  std::int64_t micro_batch = -1;    ///< whose loss and samples are wanted, or negative
+  DeviceContext* device = nullptr;  ///< where the run was computed as well
 };
 
 struct ReplayedStep {

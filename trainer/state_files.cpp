@@ -25,7 +25,8 @@ std::span<std::byte> bytes_of(float* values, std::int64_t count) {
 
 }  // namespace
 
-ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& blocks) {
+ModelFiles model_files(ParameterSpace& space, StateMemory memory,
+                       const std::vector<FlatRange>& blocks) {
   const auto& layout = space.layout();
   const auto flat_bytes = static_cast<std::uint64_t>(layout.flat_count()) * kFloat;
 
@@ -39,7 +40,7 @@ ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& bloc
 
   for (const auto& block : blocks) {
     model.extents.push_back({.offset = static_cast<std::uint64_t>(block.begin) * kFloat,
-                             .memory = bytes_of(space.memory().flat + block.begin, block.count())});
+                             .memory = bytes_of(memory.flat + block.begin, block.count())});
   }
   if (layout.counter_count > 0) {
     model.extents.push_back({.offset = flat_bytes,
@@ -52,7 +53,7 @@ ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& bloc
     frozen.metadata = {{"format", "pt"}};
     model.files.push_back({.name = kFrozenFile, .header = std::move(frozen), .frozen = true});
     model.extents.push_back(
-        {.file = 1, .memory = bytes_of(space.memory().constants, layout.constant_count)});
+        {.file = 1, .memory = bytes_of(memory.constants, layout.constant_count)});
   }
   return model;
 }
@@ -64,7 +65,7 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
   auto& space = train_step.parameters();
   const auto& layout = space.layout();
   const auto& blocks = train_step.blocks();
-  auto model = model_files(space, blocks);
+  auto model = model_files(space, train_step.memory_of_state(), blocks);
   files_ = std::move(model.files);
 
   const auto names = state_names(train_step.options().optimizer);
@@ -78,14 +79,10 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
 
   for (const auto& file : files_) data_begins_.push_back(file_prefix(file.header).size());
 
-  const auto own = train_step.own_blocks();
-  const auto is_own = [&](std::size_t block) {
-    return static_cast<std::int64_t>(block) >= own.begin &&
-           static_cast<std::int64_t>(block) < own.end;
-  };
   for (std::size_t i = 0; i < model.extents.size(); ++i) {
     const auto& extent = model.extents[i];
-    add(extent.file, extent.offset, extent.memory, i < blocks.size() ? is_own(i) : rank == 0,
+    add(extent.file, extent.offset, extent.memory,
+        i < blocks.size() ? train_step.owns(i) : rank == 0,
         extent.each_rank ? Loads::kEveryRank : Loads::kShared);
   }
   const auto optimizer_file = static_cast<int>(files_.size()) - 1;
@@ -93,8 +90,8 @@ StateFiles::StateFiles(TrainStep& train_step, std::int64_t steps_done,
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       if (blocks[i].begin >= layout.parameter_count) break;
       add(optimizer_file, name * state_bytes + static_cast<std::uint64_t>(blocks[i].begin) * kFloat,
-          bytes_of(train_step.state_at(name, blocks[i].begin), blocks[i].count()), is_own(i),
-          Loads::kOwn);
+          bytes_of(train_step.state_at(name, blocks[i].begin), blocks[i].count()),
+          train_step.owns(i), Loads::kOwn);
     }
   }
 }

@@ -25,12 +25,13 @@ struct ModelExtent {
 };
 
 /// The model's files: parameters and buffers in `blocks`, and integer buffers; then, where there
-/// are any, frozen parameters in a file of their own.
+/// are any, frozen parameters in a file of their own. `memory`: what the files are of, on the host.
 struct ModelFiles {
   std::vector<checkpoints::StateFile> files;
   std::vector<ModelExtent> extents;  ///< one a block, then the others, in the files' order
 };
-ModelFiles model_files(ParameterSpace& space, const std::vector<FlatRange>& blocks);
+ModelFiles model_files(ParameterSpace& space, StateMemory memory,
+                       const std::vector<FlatRange>& blocks);
 
 /// An extent and the memory of this rank that holds it.
 struct LocalExtent {

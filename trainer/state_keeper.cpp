@@ -11,6 +11,7 @@ StateKeeper::StateKeeper(RankGroup group, TrainStep& train_step, base::FileSyste
     : group_(group), train_step_(train_step), store_(files, directory) {}
 
 std::string StateKeeper::digest(std::int64_t steps_done) {
+  train_step_.bring_to_memory();
   const StateFiles state(train_step_, steps_done, group_.topology);
   std::vector<std::span<const std::byte>> memory;
   for (const auto& owned : state.owned()) memory.emplace_back(owned.memory);
@@ -41,6 +42,7 @@ checkpoints::CheckpointInfo StateKeeper::load(const std::string& path) {
     store_.read_extents(manifest, wanted);
   });
   train_step_.node_barrier("the restored state of all ranks");
+  train_step_.take_from_memory();
   return info;
 }
 

@@ -43,7 +43,6 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   blocks_ = cut_blocks(layout);
   shares_ = share_blocks(blocks_, topology.world_size);
 
-  std::vector<comm::LeafRange> micro_batches_of_rank, slice_of_rank;
   const auto double_range = [](std::int64_t begin, std::int64_t end) {
     return comm::ByteRange{static_cast<std::size_t>(begin) * sizeof(double),
                            static_cast<std::size_t>(end) * sizeof(double)};
@@ -52,8 +51,6 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     const auto range = plan.range_of(rank);
     const auto share = shares_[static_cast<std::size_t>(rank)];
     const auto slice = elements(blocks_, share);
-    micro_batches_of_rank.push_back(range);
-    slice_of_rank.push_back({slice.begin, slice.end});
     losses_of_rank_.push_back(double_range(range.begin, range.end));
     const auto signals =
         static_cast<std::int64_t>(fixed_table_bytes() / sizeof(double)) + rank * kSignalDoubles;
@@ -68,6 +65,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   FlatRange held = elements(blocks_, {shares_[static_cast<std::size_t>(first)].begin,
                                       shares_[static_cast<std::size_t>(last)].end});
   held.end = std::max(held.begin, std::min(held.end, layout.parameter_count));
+  // Devices share out the blocks of each bucket of gradients instead.
+  if (options_.device != nullptr) held = {0, layout.parameter_count};
   const auto names = state_names(options_.optimizer);
   const std::size_t flat_bytes =
       pages(static_cast<std::size_t>(layout.flat_count()) * sizeof(float));
@@ -84,8 +83,9 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
       kept_bytes + flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
       "model state", options_.kept_memory);
   std::byte* place = memory_->bytes().data() + kept_bytes;
-  const StateMemory state{reinterpret_cast<float*>(place),
-                          reinterpret_cast<float*>(place + flat_bytes)};
+  memory_of_state_ = {.flat = reinterpret_cast<float*>(place),
+                      .constants = reinterpret_cast<float*>(place + flat_bytes)};
+  const auto& state = memory_of_state_;
   place += flat_bytes + constant_bytes;
   for (std::size_t i = 0; i < names.size(); ++i) {
     states_.push_back(reinterpret_cast<float*>(place) - held.begin);
@@ -98,11 +98,62 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     recovered_ = recover(state.flat);
   }
 
-  space_ = std::make_unique<ParameterSpace>(std::move(model), layout, state,
-                                            topology.local_rank == 0 && !recovered_
-                                                ? InitialValues::kCopyFromModel
-                                                : InitialValues::kKeepMemory);
+  if (options_.device != nullptr) {
+    make_device(layout,
+                {.flat = state.flat,
+                 .constants = state.constants,
+                 .states = states_,
+                 .bytes = memory_->bytes().subspan(kept_bytes)},
+                plan);
+  }
+  // Each device has a copy of its own; a node has one for all of its ranks.
+  const bool first_of_memory = device_ || topology.local_rank == 0;
+  space_ = std::make_unique<ParameterSpace>(
+      std::move(model), layout, device_ ? device_->memory() : state,
+      first_of_memory && !recovered_ ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory);
   if (recovered_) space_->counters() = kept_->counters(*recovered_).value();
+  if (device_) device_->share_initial();
+  make_gradients(objective, plan);
+  if (options_.clip_norm > 0 && !device_) {
+    summed_.resize(static_cast<std::size_t>(elements(blocks_, own_blocks()).count()));
+  }
+  node_barrier("initial parameters");
+}
+
+void TrainStep::make_device(const ParameterLayout& layout, StateImage image,
+                            const comm::MicroBatchPlan& plan) {
+  LOCKSTEP_EXPECT(!options_.keep_last_step, "a last step that is kept beside a device");
+  DeviceStateOptions options{.invariant = options_.reduction == Reduction::kInvariant,
+                             .micro_batches = options_.micro_batches,
+                             .micro_batches_of_rank = {},
+                             .optimizer = options_.optimizer,
+                             .clip_norm = options_.clip_norm};
+  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
+    options.micro_batches_of_rank.push_back(plan.range_of(rank));
+  }
+  device_ = std::make_unique<DeviceState>(group_, *options_.device, layout, blocks_,
+                                          std::move(image), std::move(options));
+}
+
+void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatchPlan& plan) {
+  const auto& layout = space_->layout();
+  std::vector<comm::LeafRange> micro_batches_of_rank, slice_of_rank;
+  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
+    micro_batches_of_rank.push_back(plan.range_of(rank));
+    const auto slice = elements(blocks_, shares_[static_cast<std::size_t>(rank)]);
+    slice_of_rank.push_back({slice.begin, slice.end});
+  }
+  const bool fast = options_.reduction == Reduction::kFast;
+  const AutogradOptions autograd{.seed = options_.seed,
+                                 .dense_kernels = options_.dense_kernels && !device_,
+                                 .fold_in_turn = fast,
+                                 .range = range_,
+                                 .micro_batches = options_.micro_batches};
+  if (device_) {
+    gradients_ = std::make_unique<AutogradGradients>(*space_, objective,
+                                                     device_->sums(memory_->barrier()), autograd);
+    return;
+  }
   if (options_.dense_kernels) {
     comm::require_agreement(group_.world, "vector instructions of the processor",
                             dense_kernels_available() ? "x86-64-v3" : "none");
@@ -115,19 +166,22 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     gradients_ = std::make_unique<DenseGradients>(
         group_, *space_, std::move(*dense), objective,
         DenseOptions{options_.micro_batch, micro_batches_of_rank, slice_of_rank});
-  } else {
-    gradients_ = std::make_unique<AutogradGradients>(
-        group_, *space_, objective,
-        AutogradOptions{.seed = options_.seed,
-                        .dense_kernels = options_.dense_kernels,
-                        .fold_in_turn = options_.reduction == Reduction::kFast,
-                        .micro_batches_of_rank = micro_batches_of_rank,
-                        .slice_of_rank = slice_of_rank});
+    return;
   }
-  if (options_.clip_norm > 0) {
-    summed_.resize(static_cast<std::size_t>(elements(blocks_, own_blocks()).count()));
+  comm::GradientExchangeOptions exchange{.floats = layout.flat_count(),
+                                         .leaves = options_.micro_batches,
+                                         .leaves_of_rank = micro_batches_of_rank,
+                                         .slice_of_rank = slice_of_rank};
+  if (fast) {
+    exchange.leaves = group_.topology.world_size;
+    for (std::int64_t rank = 0; rank < exchange.leaves; ++rank) {
+      exchange.leaves_of_rank[static_cast<std::size_t>(rank)] = {rank, rank + 1};
+    }
   }
-  node_barrier("initial parameters");
+  auto options = autograd;
+  options.dense_kernels = options_.dense_kernels;
+  gradients_ = std::make_unique<AutogradGradients>(
+      *space_, objective, std::make_unique<NodeSums>(group_, std::move(exchange)), options);
 }
 
 StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBatch()>& next,
@@ -139,14 +193,20 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   gradients_->compute(step, next, table.losses, times_);
   *table.signals(group_.topology.rank) = signals;
 
+  if (device_ && compares_nodes_in(step)) compare_nodes(step);
   Laps laps;
   gradients_->exchange();
+  if (device_) update_on_device(step, lr, table);
   relay_.spread(table.bytes, losses_of_rank_, "losses between nodes");
   relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
   laps.add_to(times_.exchange);
 
-  const auto every = options_.compare_nodes_every_steps;
-  if (every > 0 && (step + 1) % every == 0) compare_nodes(step);
+  if (device_) {
+    gradients_->finish();
+    laps.add_to(times_.optimizer);
+    return result_of(step, table);
+  }
+  if (compares_nodes_in(step)) compare_nodes(step);
   if (kept_ && group_.topology.local_rank == 0) {
     kept_->keep_counters(step + 1, space_->counters());
   }
@@ -167,6 +227,15 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   laps.add_to(times_.exchange);
 
   return result_of(step, table);
+}
+
+void TrainStep::update_on_device(std::int64_t step, double lr, Table& table) {
+  device_->update(step, lr, static_cast<double>(gradients_->divisor()),
+                  gradients_->sum(0, 0, nullptr));
+  const auto& squares = device_->wait();
+  gradients_->take_losses(table.losses);
+  // All devices know them; one rank tells its node.
+  if (group_.topology.local_rank == 0) std::ranges::copy(squares, table.block_squares);
 }
 
 StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
@@ -262,12 +331,19 @@ double TrainStep::norm_of(const Table& table) const {
 /// node's copy since the last one would go unseen afterwards, though gradients were computed with
 /// it.
 void TrainStep::compare_nodes(std::int64_t step) const {
-  if (group_.topology.node_count == 1) return;
+  if (group_.topology.node_count == 1 && !device_) return;
   const auto count = static_cast<std::size_t>(space_->layout().flat_count());
-  const auto digest =
-      base::to_hex(base::xxh3_128(std::as_bytes(std::span(space_->memory().flat, count))));
+  const auto copy = device_ ? device_->copy_of_all() : std::vector<float>();
+  const std::span<const float> parameters =
+      device_ ? std::span<const float>(copy) : std::span(space_->memory().flat, count);
+  const auto digest = base::to_hex(base::xxh3_128(std::as_bytes(parameters)));
   comm::require_agreement(group_.world, "parameters in step " + std::to_string(step + 1), digest,
                           base::ExitCode::kFailed);
+}
+
+bool TrainStep::compares_nodes_in(std::int64_t step) const {
+  const auto every = options_.compare_nodes_every_steps;
+  return every > 0 && (step + 1) % every == 0;
 }
 
 std::size_t TrainStep::fixed_table_bytes() const {
@@ -380,15 +456,37 @@ void TrainStep::skip(std::int64_t step, std::string_view metadata) {
   begin_at(step, metadata);
 }
 
-void TrainStep::hold() { kept_->hold(); }
+void TrainStep::hold() { device_ ? device_->begin_image() : kept_->hold(); }
 
-void TrainStep::end_hold() { kept_->end_hold(own_blocks()); }
+void TrainStep::end_hold() { device_ ? device_->end_image() : kept_->end_hold(own_blocks()); }
 
 std::optional<std::span<const std::byte>> TrainStep::held(std::span<const std::byte> memory) const {
-  return can_hold() ? kept_->held(memory) : std::nullopt;
+  if (!device_) return can_hold() ? kept_->held(memory) : std::nullopt;
+  const auto image = std::as_bytes(memory_->bytes());
+  const bool inside = memory.data() >= image.data() && memory.data() < image.data() + image.size();
+  return inside ? std::optional(memory) : std::nullopt;
 }
 
-void TrainStep::prepare_hold() const { kept_->prepare_hold(own_blocks()); }
+void TrainStep::prepare_hold() const {
+  if (kept_) kept_->prepare_hold(own_blocks());
+}
+
+void TrainStep::bring_to_memory() {
+  if (!device_) return;
+  device_->begin_image();
+  device_->end_image();
+}
+
+void TrainStep::take_from_memory() {
+  if (device_) device_->take_image();
+}
+
+bool TrainStep::owns(std::size_t block) const {
+  if (device_) return device_->owns(block);
+  const auto own = own_blocks();
+  return static_cast<std::int64_t>(block) >= own.begin &&
+         static_cast<std::int64_t>(block) < own.end;
+}
 
 std::vector<double> TrainStep::micro_batch_losses(std::int64_t step) const {
   const auto table = table_of(step - 1);

@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/micro_batch_plan.hpp"
 #include "comm/node_memory.hpp"
 #include "comm/node_relay.hpp"
 #include "comm/reduction_tree.hpp"
 #include "comm/topology.hpp"
 #include "trainer/background_thread.hpp"
+#include "trainer/device_state.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/kept_state.hpp"
 #include "trainer/objective.hpp"
@@ -46,6 +48,8 @@ struct TrainStepOptions {
   bool hold_for_saves = false;  ///< and a state that is being saved, see `hold`; with the above
   std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
+  /// Where the step is computed; null: here. It keeps no last step. Outlives the step.
+  DeviceContext* device = nullptr;
 };
 
 /// What a rank tells all others when it enters a step.
@@ -83,8 +87,9 @@ class TrainStep {
   using BeforeChange = std::function<void(std::span<const std::byte> piece)>;
   void before_change(BeforeChange call) { before_change_ = std::move(call); }
 
-  /// Whether the state can be held with no copy of its own, see KeptState::hold.
-  bool can_hold() const { return kept_ && options_.hold_for_saves; }
+  /// Whether the state can be held with no copy of its own: see KeptState::hold, and
+  /// DeviceState::begin_image.
+  bool can_hold() const { return device_ || (kept_ && options_.hold_for_saves); }
   /// This rank's share of the state of now will be held until the next call, whatever steps do.
   /// Between steps, when it can be. Local.
   void hold();
@@ -95,12 +100,22 @@ class TrainStep {
   std::optional<std::span<const std::byte>> held(std::span<const std::byte> memory) const;
   /// Has the kernel give the memory of it. Any thread.
   void prepare_hold() const;
+  /// The memory of this rank's share has the state of now, also where a device computes. For those
+  /// who read it while no step runs. Local.
+  void bring_to_memory();
+  /// The state is what was put into that memory by whoever read it from a file. Local.
+  void take_from_memory();
 
   const StepTimes& times() const { return times_; }
   comm::LeafRange micro_batch_range() const { return range_; }
   ParameterSpace& parameters() { return *space_; }
+  /// The node's, which files are written from and read into; also that of `parameters()` where no
+  /// device computes.
+  StateMemory memory_of_state() const { return memory_of_state_; }
   const std::vector<FlatRange>& blocks() const { return blocks_; }
-  /// Blocks whose optimizer state this rank holds.
+  /// Whether the block belongs to this rank's share of the state.
+  bool owns(std::size_t block) const;
+  /// Blocks whose optimizer state this rank holds where no device computes.
   FlatRange own_blocks() const { return shares_[static_cast<std::size_t>(group_.topology.rank)]; }
   /// This rank's share of state buffer `name_index` (see state_names): pointer to flat element
   /// `element`, which lies in an own parameter block.
@@ -137,9 +152,15 @@ class TrainStep {
     RankSignals* signals(int rank) const;
   };
 
+  void make_gradients(const Objective& objective, const comm::MicroBatchPlan& plan);
+  void make_device(const ParameterLayout& layout, StateImage image,
+                   const comm::MicroBatchPlan& plan);
+  /// The update of a step by all devices, and what is known of it. Collective.
+  void update_on_device(std::int64_t step, double lr, Table& table);
   /// Throws CommError naming the ranks and hosts whose parameters are not those of the others.
   /// Collective.
   void compare_nodes(std::int64_t step) const;
+  bool compares_nodes_in(std::int64_t step) const;
   /// Takes over what former ranks left, when all of it is there. Collective.
   std::optional<std::int64_t> recover(float* flat);
   KeptShape kept_shape_of(const ParameterLayout& layout, FlatRange ranks, std::size_t states) const;
@@ -164,7 +185,9 @@ class TrainStep {
   std::vector<FlatRange> shares_;  // block indices, one a rank
   std::vector<comm::ByteRange> losses_of_rank_, signals_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
-  std::unique_ptr<KeptState> kept_;  // null unless the last step is kept
+  StateMemory memory_of_state_;
+  std::unique_ptr<KeptState> kept_;      // null unless the last step is kept
+  std::unique_ptr<DeviceState> device_;  // null unless a device computes
   std::optional<std::int64_t> recovered_;
   std::unique_ptr<ParameterSpace> space_;
   std::unique_ptr<GradientSource> gradients_;

@@ -21,7 +21,8 @@ checkpoints::LoadedManifest model_part(checkpoints::LoadedManifest manifest, std
 
 }  // namespace
 
-TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model) : group_(group) {
+TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device)
+    : group_(group) {
   auto layout = layout_of(*model);
   const auto flat_bytes = static_cast<std::size_t>(layout.flat_count()) * sizeof(float);
   const auto constants_begin = (flat_bytes + kPage - 1) / kPage * kPage;
@@ -29,11 +30,19 @@ TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model) : grou
       constants_begin + static_cast<std::size_t>(layout.constant_count) * sizeof(float);
   memory_ = std::make_unique<comm::NodeMemory>(group_.node, std::max(bytes, kPage), "model");
   std::byte* place = memory_->bytes().data();
-  space_ = std::make_unique<ParameterSpace>(
-      std::move(model), std::move(layout),
-      StateMemory{reinterpret_cast<float*>(place),
-                  reinterpret_cast<float*>(place + constants_begin)},
-      InitialValues::kKeepMemory);
+  host_ = {.flat = reinterpret_cast<float*>(place),
+           .constants = reinterpret_cast<float*>(place + constants_begin)};
+  auto used = host_;
+  if (device != nullptr) {
+    const at::TensorOptions floats(at::kFloat);
+    const auto count = static_cast<std::int64_t>(memory_->bytes().size() / sizeof(float));
+    on_device_ = at::zeros({count}, floats.device(device->where));
+    auto* flat = on_device_.mutable_data_ptr<float>();
+    used = {
+        .flat = flat, .constants = flat + constants_begin / sizeof(float), .device = device->where};
+  }
+  space_ = std::make_unique<ParameterSpace>(std::move(model), std::move(layout), used,
+                                            InitialValues::kKeepMemory);
 }
 
 checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& store,
@@ -42,7 +51,7 @@ checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& sto
   const auto& topology = group_.topology;
   comm::together(group_.world, "reading of a checkpoint", [&] {
     manifest = store.open(path);
-    const auto model = model_files(*space_, cut_blocks(space_->layout()));
+    const auto model = model_files(*space_, host_, cut_blocks(space_->layout()));
     std::vector<checkpoints::StateExtent> extents;
     for (const auto& extent : model.extents) {
       extents.push_back(
@@ -63,6 +72,9 @@ checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& sto
       }
     }
   });
+  if (on_device_.defined()) {
+    on_device_.copy_(at::from_blob(host_.flat, on_device_.sizes(), at::TensorOptions(at::kFloat)));
+  }
   return manifest;
 }
 

@@ -7,6 +7,7 @@
 
 #include "checkpoints/checkpoint_store.hpp"
 #include "comm/node_memory.hpp"
+#include "trainer/device_context.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/parameter_space.hpp"
 
@@ -14,9 +15,10 @@ namespace lockstep::trainer {
 
 class TrainedModel {
  public:
-  /// Allocates the state in node memory, all zeros, and binds the model to it. Throws
-  /// EnvironmentError when shared memory has too little room. Collective.
-  TrainedModel(RankGroup group, std::shared_ptr<Model> model);
+  /// Allocates the state in node memory, all zeros, and binds the model to it, or to a copy of it
+  /// on `device` where there is one. Throws EnvironmentError when shared memory has too little
+  /// room. Collective.
+  TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device = nullptr);
 
   /// Reads the model of the checkpoint at `path`. The optimizer's bytes are checked as well and
   /// not kept: a damaged checkpoint is never used. Throws CheckpointError on all ranks. Collective.
@@ -27,6 +29,8 @@ class TrainedModel {
  private:
   RankGroup group_;
   std::unique_ptr<comm::NodeMemory> memory_;
+  StateMemory host_;
+  torch::Tensor on_device_;  // all of it, where there is a device
   std::unique_ptr<ParameterSpace> space_;
 };
 

@@ -1,5 +1,6 @@
 #include "trainer/trainer.hpp"
 
+#include <bit>
 #include <cmath>
 #include <csignal>
 #include <nlohmann/json.hpp>
@@ -45,7 +46,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       position_(position),
       divergence_(options_.config.train.divergence),
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
-                     options_.limits, group, options_.kept_memory)) {
+                     options_.limits, group, options_.place)) {
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   const auto load_begin = options_.clock.now();
@@ -269,9 +270,10 @@ MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
   }
   if (options_.faults.wants(base::Fault::Kind::kCorrupt, base::Phase::kStep, step) &&
       batch.index == made_.loader.micro_begin) {
-    // As a bad memory cell does: the lowest bit of the first parameter in this node's copy.
-    auto* first = reinterpret_cast<std::uint32_t*>(made_.step->parameters().memory().flat);
-    *first ^= 1U;
+    // As a bad memory cell does: the lowest bit of a parameter in this node's or device's copy.
+    const torch::NoGradGuard no_grad;
+    auto first = made_.step->parameters().model().parameters().front().flatten()[0];
+    first.fill_(std::bit_cast<float>(std::bit_cast<std::uint32_t>(first.item<float>()) ^ 1U));
   }
   return batch;
 }

@@ -47,8 +47,8 @@ struct TrainerOptions {
   base::FileSystem& files;
   const base::Clock& clock;
   const base::StopSignal& stop;
-  /// Memory file of this node that outlives the ranks, empty = none. On all nodes or on none.
-  std::string kept_memory{};
+  /// The memory file of this node that outlives the ranks: on all nodes or on none.
+  Place place{};
   base::FaultPlan faults{};                               ///< of this rank and attempt, for drills
   std::function<void(const TrainingProgress&)> progress;  ///< called by rank 0 after each step
   std::function<void(const std::string&)> warn;           ///< called by rank 0

@@ -123,6 +123,34 @@ Check check_git(const Variables& environment) {
           "apt-get install git"};
 }
 
+/// As the worker's runtime sees them: with what a scheduler hides, and in its order.
+Check check_gpus(const Variables& environment) {
+  if (access("/proc/driver/nvidia/version", F_OK) != 0) {
+    return {"GPU", Outcome::kGood, "none (no NVIDIA driver); ranks compute on CPUs", ""};
+  }
+  const auto worker = find_worker(environment);
+  const auto answer =
+      worker.empty() ? std::nullopt : run_captured({worker, "devices"}, environment, kPatience);
+  if (!answer || answer->exit_code != 0) {
+    return {"GPU", Outcome::kBad,
+            answer ? first_line(answer->errors) : "the worker did not list them in 20 s",
+            "build with a CUDA toolkit (nvcc) there: ./bootstrap.sh build; see nvidia-smi"};
+  }
+  const auto devices = nlohmann::json::parse(answer->output, nullptr, false);
+  if (!devices.is_array() || devices.empty()) {
+    return {"GPU", Outcome::kWarning, "a driver and no device that this process may use",
+            "look at CUDA_VISIBLE_DEVICES and nvidia-smi"};
+  }
+  std::string finding;
+  for (const auto& device : devices) {
+    finding += fmt::format("{}{} with {} at {} ({})", finding.empty() ? "" : "; ",
+                           device.value("name", ""),
+                           base::format_bytes(device.value("memory_bytes", std::uint64_t{0})),
+                           device.value("pci", ""), device.value("uuid", ""));
+  }
+  return {"GPU", Outcome::kGood, finding, ""};
+}
+
 class Doctor final : public Command {
  public:
   void declare(CLI::App& app) override { app.add_flag("--json", json_, "as JSON"); }
@@ -137,6 +165,7 @@ class Doctor final : public Command {
          fmt::format("{} cores, {} processors, {} of memory", cores, base::available_cores(),
                      base::format_bytes(memory_bytes())),
          ""},
+        check_gpus(session.environment),
         check_disk(),
         check_git(session.environment)};
     print(json_ ? as_json(checks) : as_text(checks, session.output));

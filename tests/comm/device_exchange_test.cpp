@@ -29,6 +29,9 @@ TEST(BucketPlan, GoesFromTheEndToASmallLastOne) {
   EXPECT_EQ(plan.buckets(),
             (std::vector<LeafRange>{{640, 1024}, {256, 640}, {128, 256}, {0, 128}}));
   EXPECT_EQ(plan.slice(0, 1), (LeafRange{832, 1024}));
+  EXPECT_EQ(plan.owner_of(0), 0);
+  EXPECT_EQ(plan.owner_of(64), 1);
+  EXPECT_EQ(plan.owner_of(1023), 1);
   EXPECT_EQ(plan.ready(0, 1000), 0u);
   EXPECT_EQ(plan.ready(0, 640), 1u);
   EXPECT_EQ(plan.ready(1, 130), 1u);
@@ -39,12 +42,13 @@ TEST(BucketPlan, GoesFromTheEndToASmallLastOne) {
 RC_GTEST_PROP(BucketPlan, TilesTheGradientWithEqualSlices, ()) {
   const BucketPlanOptions options{.floats = *rc::gen::inRange<std::int64_t>(0, 100000),
                                   .ranks = *rc::gen::inRange(1, 9),
+                                  .slice_unit = 64 * *rc::gen::inRange<std::int64_t>(1, 20),
                                   .bucket_floats = *rc::gen::inRange<std::int64_t>(1, 50000),
                                   .last_floats = *rc::gen::inRange<std::int64_t>(1, 50000)};
   const BucketPlan plan(options);
   auto end = plan.padded_floats();
   RC_ASSERT(end >= options.floats);
-  RC_ASSERT(end < options.floats + 64 * options.ranks);
+  RC_ASSERT(end < options.floats + options.slice_unit * options.ranks);
   for (std::size_t bucket = 0; bucket < plan.buckets().size(); ++bucket) {
     const auto range = plan.buckets()[bucket];
     RC_ASSERT(range.end == end);
@@ -53,7 +57,8 @@ RC_GTEST_PROP(BucketPlan, TilesTheGradientWithEqualSlices, ()) {
     auto at = range.begin;
     for (int rank = 0; rank < options.ranks; ++rank) {
       RC_ASSERT(plan.slice(bucket, rank).begin == at);
-      RC_ASSERT(at % 64 == 0);
+      RC_ASSERT(at % options.slice_unit == 0);
+      RC_ASSERT(plan.owner_of(at) == rank);
       at = plan.slice(bucket, rank).end;
     }
     RC_ASSERT(at == range.end);
@@ -73,6 +78,7 @@ class FakeFold final : public DeviceFold {
 };
 
 constexpr std::int64_t kFloats = 1500;
+constexpr std::int64_t kShared = 70;
 constexpr std::int64_t kMicroBatches = 12;
 
 float gradient(std::int64_t micro_batch, std::int64_t i) {
@@ -98,6 +104,7 @@ std::vector<float> summed(int ranks, bool invariant) {
     NcclGroup group(nccl, device, control);
     DeviceExchangeOptions options{
         .buckets = {.floats = kFloats, .ranks = ranks, .bucket_floats = 256, .last_floats = 64},
+        .shared_floats = kShared,
         .invariant = invariant,
         .leaves = kMicroBatches,
         .leaves_of_rank = {}};
@@ -106,9 +113,9 @@ std::vector<float> summed(int ranks, bool invariant) {
           {kMicroBatches * rank / ranks, kMicroBatches * (rank + 1) / ranks});
     }
     DeviceExchange exchange(group, device, fold, options);
-    const auto padded = exchange.plan().padded_floats();
-    auto* parameters =
-        static_cast<float*>(device.allocate(static_cast<std::size_t>(padded) * sizeof(float)));
+    auto* parameters = static_cast<float*>(
+        device.allocate(static_cast<std::size_t>(exchange.floats()) * sizeof(float)));
+    const auto shared = exchange.shared_begin();
     const auto compute = device.make_stream();
     for (int step = 0; step < 3; ++step) {
       // Backward in five layers, from the last one on.
@@ -122,18 +129,29 @@ std::vector<float> summed(int ranks, bool invariant) {
         });
         exchange.ready(begin, compute);
       }
+      FakeDevice::launch(compute, [&exchange, shared] {
+        for (std::size_t tree = 0; tree < exchange.subtrees().size(); ++tree) {
+          for (std::int64_t i = 0; i < kShared; ++i) {
+            exchange.partial(tree)[shared + i] = folded(exchange.subtrees()[tree], kFloats + i);
+          }
+        }
+      });
+      exchange.ready_all(compute);
       const auto* sums = exchange.sums(compute);
-      FakeDevice::launch(compute, [&exchange, sums, parameters, rank = control.rank()] {
+      FakeDevice::launch(compute, [&exchange, sums, parameters, shared, rank = control.rank()] {
         for (std::size_t bucket = 0; bucket < exchange.plan().buckets().size(); ++bucket) {
           const auto slice = exchange.plan().slice(bucket, rank);
           for (auto i = slice.begin; i < slice.end; ++i) parameters[i] += sums[i];
         }
+        for (auto i = shared; i < shared + kShared; ++i) parameters[i] += sums[i];
       });
       exchange.gather(parameters, compute);
     }
     device.end_stream(compute);
     group.barrier("end");
-    results[static_cast<std::size_t>(control.rank())].assign(parameters, parameters + kFloats);
+    auto& result = results[static_cast<std::size_t>(control.rank())];
+    result.assign(parameters, parameters + kFloats);
+    result.insert(result.end(), parameters + shared, parameters + shared + kShared);
     device.release(parameters);
   });
   for (const auto& result : results) EXPECT_EQ(result, results[0]);
@@ -141,8 +159,8 @@ std::vector<float> summed(int ranks, bool invariant) {
 }
 
 TEST(DeviceExchange, HasTheSameBitsOnAnyNumberOfRanks) {
-  std::vector<float> right(kFloats);
-  for (std::int64_t i = 0; i < kFloats; ++i) {
+  std::vector<float> right(kFloats + kShared);
+  for (std::int64_t i = 0; i < kFloats + kShared; ++i) {
     const auto sum = folded({0, kMicroBatches}, i);
     right[static_cast<std::size_t>(i)] = 0.0F + sum;
     for (int step = 1; step < 3; ++step) right[static_cast<std::size_t>(i)] += sum;

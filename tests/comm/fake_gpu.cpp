@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <utility>
 
 namespace lockstep::tests {
@@ -86,6 +87,19 @@ void reduce(std::span<const void* const> parts, void* out, std::size_t begin, st
 FakeDevice::~FakeDevice() = default;
 void* FakeDevice::allocate(std::size_t bytes) { return std::calloc(bytes, 1); }
 void FakeDevice::release(void* memory) noexcept { std::free(memory); }
+void FakeDevice::copy_to_host(void* to, const void* from, std::size_t bytes,
+                              comm::DeviceStream stream) {
+  launch(stream, [=] { std::memcpy(to, from, bytes); });
+}
+void FakeDevice::copy_to_device(void* to, const void* from, std::size_t bytes,
+                                comm::DeviceStream stream) {
+  launch(stream, [=] { std::memcpy(to, from, bytes); });
+}
+bool FakeDevice::pin(void* /*memory*/, std::size_t /*bytes*/) noexcept {
+  ++pinned_;
+  return true;
+}
+void FakeDevice::unpin(void* /*memory*/) noexcept { --pinned_; }
 comm::DeviceStream FakeDevice::make_stream() {
   ++streams_;
   return new Stream;
@@ -132,6 +146,12 @@ bool FakeDevice::is_done(comm::DeviceEvent event) {
   const auto& shared = event_of(event);
   const std::lock_guard lock(shared->mutex);
   return shared->done >= shared->recorded;
+}
+
+void FakeDevice::join(comm::DeviceStream stream) {
+  std::promise<void> over;
+  launch(stream, [&over] { over.set_value(); });
+  over.get_future().wait();
 }
 
 void FakeDevice::launch(comm::DeviceStream stream, std::function<void()> work) {

@@ -24,6 +24,12 @@ class FakeDevice final : public comm::DeviceApi {
 
   void* allocate(std::size_t bytes) override;
   void release(void* memory) noexcept override;
+  void copy_to_host(void* to, const void* from, std::size_t bytes,
+                    comm::DeviceStream stream) override;
+  void copy_to_device(void* to, const void* from, std::size_t bytes,
+                      comm::DeviceStream stream) override;
+  bool pin(void* memory, std::size_t bytes) noexcept override;
+  void unpin(void* memory) noexcept override;
   comm::DeviceStream make_stream() override;
   void end_stream(comm::DeviceStream stream) noexcept override;
   comm::DeviceEvent make_event() override;
@@ -34,11 +40,15 @@ class FakeDevice final : public comm::DeviceApi {
 
   /// As a kernel: `work` runs when all before it in `stream` has.
   static void launch(comm::DeviceStream stream, std::function<void()> work);
+  /// Returns when all that is in `stream` has run.
+  static void join(comm::DeviceStream stream);
   /// Streams that were made and not ended.
   int streams() const { return streams_; }
+  /// Pieces of host memory that are pinned.
+  int pinned() const { return pinned_; }
 
  private:
-  std::atomic<int> streams_{0};
+  std::atomic<int> streams_{0}, pinned_{0};
 };
 
 /// What goes wrong, by rank. Operations count from 1, those that meet only.

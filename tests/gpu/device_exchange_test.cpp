@@ -22,14 +22,14 @@ TEST_F(ExchangeOnAGpu, LeavesTheSumsOfAllPartials) {
                            .leaves = 7,
                            .leaves_of_rank = {{0, 7}}});
   ASSERT_EQ(exchange.subtrees().size(), 1u);
-  std::vector<float> gradient(static_cast<std::size_t>(exchange.plan().padded_floats()));
+  std::vector<float> gradient(static_cast<std::size_t>(exchange.floats()));
   for (std::size_t i = 0; i < kFloats; ++i) gradient[i] = static_cast<float>(i) / 3;
   check_cuda(cudaMemcpy(exchange.partial(0), gradient.data(), gradient.size() * sizeof(float),
                         cudaMemcpyHostToDevice),
              "cudaMemcpy");
 
   exchange.ready(kFloats / 2, stream_);
-  exchange.ready(0, stream_);
+  exchange.ready_all(stream_);
   auto* sums = exchange.sums(stream_);
   exchange.gather(sums, stream_);
 

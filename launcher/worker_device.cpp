@@ -1,0 +1,71 @@
+#include "launcher/worker_device.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.hpp"
+#include "comm/agreement.hpp"
+#include "comm/device_choice.hpp"
+
+namespace lockstep::launcher {
+namespace {
+
+std::vector<std::string> uuids_of(const std::vector<trainer::GpuInfo>& devices) {
+  std::vector<std::string> uuids;
+  for (const auto& device : devices) uuids.push_back(device.uuid);
+  return uuids;
+}
+
+}  // namespace
+
+void load_device(Worker& worker) {
+  const auto& wanted = worker.loaded.config.compute.device;
+  if (wanted == "cpu" || worker.arguments.verb == Verb::kBenchComm) return;
+  if (!trainer::has_gpu_driver()) {
+    if (wanted == "auto") return;
+    throw base::DeviceError(
+        "device 'cuda' was asked for and this machine has no NVIDIA driver (no GPU can be used); "
+        "set compute.device to auto or run elsewhere");
+  }
+  if (wanted == "auto" && trainer::find_gpu_module().empty()) return;
+  worker.gpus = &trainer::load_gpu_module();
+}
+
+void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
+  auto& node = session.group().node;
+  const auto& compute = worker.loaded.config.compute;
+  const auto mine =
+      worker.gpus != nullptr ? worker.gpus->devices() : std::vector<trainer::GpuInfo>();
+  const auto lists = node.all_gather_texts(base::joined(uuids_of(mine), "\n"), "devices");
+  std::vector<std::vector<std::string>> seen;
+  for (const auto& list : lists) {
+    seen.push_back(list.empty() ? std::vector<std::string>() : base::split(list, '\n'));
+  }
+  // All ranks of the run or none: the choice is the same everywhere.
+  std::int64_t some = mine.empty() ? 0 : 1;
+  session.world().all_reduce(std::span(&some, 1), comm::ReduceOp::kMin, "whether all see a device");
+  if (some == 0 && compute.device == "auto") return;
+  const auto chosen = comm::choose_devices(
+      seen, base::host_name(),
+      compute.share_devices ? comm::DeviceSharing::kAllowed : comm::DeviceSharing::kRefused);
+  const auto number = chosen[static_cast<std::size_t>(node.rank())];
+  const auto& device = mine.at(number);
+  log.debug("computes on " + device.name + " " + device.uuid + " at " + device.pci);
+  worker.device_name = device.name;
+  const bool invariant = worker.loaded.config.train.reduction != "fast";
+  // The bits are those of one model of GPU.
+  if (invariant) comm::require_agreement(session.world(), "model of GPU", device.name);
+  worker.device = worker.gpus->use(number, invariant);
+}
+
+std::string devices_json() {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& device : trainer::load_gpu_module().devices()) {
+    list.push_back({{"uuid", device.uuid},
+                    {"name", device.name},
+                    {"pci", device.pci},
+                    {"memory_bytes", device.memory_bytes}});
+  }
+  return list.dump();
+}
+
+}  // namespace lockstep::launcher

@@ -1,0 +1,246 @@
+// Training on (fake) devices: the same bits on any number of ranks, those of the CPU where the
+// arithmetic is the CPU's, and checkpoints that either reads.
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "comm/thread_communicator.hpp"
+#include "tests/support/fault_file_system.hpp"
+#include "tests/support/locked_file_system.hpp"
+#include "tests/trainer/fake_device.hpp"
+#include "trainer/checkpoint_saver.hpp"
+#include "trainer/models/models.hpp"
+#include "trainer/state_keeper.hpp"
+#include "trainer/train_step.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+enum class Place { kHost, kDevice };
+
+struct Setting {
+  configs::ModelConfig model;
+  ModelShapes shapes;
+  ObjectiveKind objective = ObjectiveKind::kClassification;
+  TrainStepOptions step;
+};
+
+/// A convolutional net with BatchNorm: parameters, buffers and counters.
+Setting images() {
+  Setting setting;
+  setting.model.name = "resnet18";
+  setting.model.channels = {8, 16};
+  setting.shapes = {.input_shape = {3, 8, 8}, .outputs = 5, .tokens = false};
+  setting.step.micro_batches = 6;
+  setting.step.schedule = {.kind = ScheduleKind::kCosine, .base_lr = 0.01, .total_steps = 9};
+  return setting;
+}
+
+/// With dropout and tied weights.
+Setting tokens() {
+  Setting setting;
+  setting.model.name = "gpt";
+  setting.model.layers = 2;
+  setting.model.width = 32;
+  setting.model.heads = 2;
+  setting.model.context = 12;
+  setting.model.dropout = 0.2;
+  setting.model.tie_embeddings = true;
+  setting.shapes = {.input_shape = {12}, .outputs = 50, .tokens = true};
+  setting.objective = ObjectiveKind::kTokens;
+  setting.step.micro_batches = 7;
+  return setting;
+}
+
+MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
+  auto generator = at::detail::createCPUGenerator(
+      static_cast<std::uint64_t>(step * setting.step.micro_batches + index + 1));
+  auto sizes = setting.shapes.input_shape;
+  sizes.insert(sizes.begin(), 3);
+  const at::TensorOptions longs(at::kLong);
+  if (setting.shapes.tokens) {
+    const auto tokens = torch::randint(0, setting.shapes.outputs, sizes, generator, longs);
+    return {index, tokens, tokens.roll(1, 1)};
+  }
+  return {index, torch::randn(sizes, generator),
+          torch::randint(0, setting.shapes.outputs, {3}, generator, longs)};
+}
+
+struct Rank {
+  RankGroup group;
+  TrainStep& step;
+  StateKeeper& keeper;
+  const Setting& setting;
+
+  StepResult train(std::int64_t step_number, const RankSignals& signals = {}) {
+    auto index = step.micro_batch_range().begin;
+    return step(
+        step_number, [&] { return micro_batch(setting, step_number, index++); }, signals);
+  }
+};
+
+struct Outcome {
+  std::string digest;
+  double loss = 0, norm = 0;
+  bool operator==(const Outcome&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
+  return out << outcome.digest << ", loss " << outcome.loss << ", norm " << outcome.norm;
+}
+
+class DeviceStep : public testing::Test {
+ protected:
+  DeviceStep() { faulty_.put("/runs/a/ledger.jsonl", ""); }
+
+  void on_ranks(const Setting& setting, Place place, int ranks,
+                const std::function<void(Rank)>& body, int ranks_per_node = 0) {
+    static std::mutex construction;
+    const auto nccl = std::make_shared<tests::FakeNccl>();
+    comm::run_on_threads(ranks, [&](comm::Communicator& world) {
+      const auto topology = comm::discover_topology(world, comm::this_host(), ranks_per_node);
+      const auto node = world.split(topology.node, topology.local_rank, "node");
+      std::shared_ptr<Model> model;
+      {
+        const std::lock_guard lock(construction);
+        torch::manual_seed(1);
+        model = models::make_model(setting.model, setting.shapes);
+      }
+      world.barrier("models");
+      tests::FakeContext device(nccl, world.rank());
+      auto options = setting.step;
+      if (place == Place::kDevice) options.device = &device.context();
+      const RankGroup group{world, *node, topology};
+      {
+        TrainStep step(group, model, Objective(setting.objective, 0.1), options);
+        StateKeeper keeper(group, step, files_, kFolder);
+        body({group, step, keeper, setting});
+        world.barrier("the end");
+      }
+      EXPECT_EQ(device.device().pinned(), 0);
+    });
+  }
+
+  /// Of all ranks, after three steps.
+  Outcome train(const Setting& setting, Place place, int ranks, int ranks_per_node = 0) {
+    std::mutex mutex;
+    std::vector<Outcome> outcomes;
+    on_ranks(
+        setting, place, ranks,
+        [&](Rank rank) {
+          StepResult result;
+          for (std::int64_t step = 0; step < 3; ++step) result = rank.train(step);
+          const Outcome mine{rank.keeper.digest(3), result.loss, result.gradient_norm};
+          const std::lock_guard lock(mutex);
+          outcomes.push_back(mine);
+        },
+        ranks_per_node);
+    for (const auto& outcome : outcomes) EXPECT_EQ(outcome, outcomes[0]);
+    return outcomes[0];
+  }
+
+  static constexpr char kFolder[] = "/runs/a/checkpoints";
+  tests::FaultFileSystem faulty_;
+  tests::LockedFileSystem files_{faulty_};
+};
+
+TEST_F(DeviceStep, HasTheBitsOfTheCpuOnAnyNumberOfRanksAndNodes) {
+  for (const auto& setting : {images(), tokens()}) {
+    const auto host = train(setting, Place::kHost, 1);
+    for (const int ranks : {1, 2, 3}) {
+      const auto device = train(setting, Place::kDevice, ranks);
+      EXPECT_EQ(device.digest, host.digest) << setting.model.name << " on " << ranks;
+      EXPECT_EQ(device.loss, host.loss);
+      EXPECT_NEAR(device.norm, host.norm, 1e-9 * host.norm);  // summed in another order
+    }
+    EXPECT_EQ(train(setting, Place::kDevice, 4, 2).digest, host.digest);
+  }
+}
+
+TEST_F(DeviceStep, ClipsAlikeOnAnyNumberOfRanks) {
+  auto setting = images();
+  setting.step.clip_norm = 0.05;
+  setting.step.optimizer = {.kind = OptimizerKind::kSgd, .momentum = 0.9, .weight_decay = 0.01};
+  const auto one = train(setting, Place::kDevice, 1);
+  EXPECT_GT(one.norm, 0.05);
+  for (const int ranks : {2, 3, 5}) EXPECT_EQ(train(setting, Place::kDevice, ranks), one);
+}
+
+TEST_F(DeviceStep, LeavesTheOrderToNcclWhenAsked) {
+  auto setting = images();
+  setting.step.reduction = Reduction::kFast;
+  const auto one = train(setting, Place::kDevice, 1);
+  EXPECT_EQ(train(setting, Place::kDevice, 2), train(setting, Place::kDevice, 2));
+  EXPECT_NEAR(train(setting, Place::kDevice, 3).loss, one.loss, 1e-3);
+}
+
+TEST_F(DeviceStep, TellsEveryRankOfSignalsOfAny) {
+  on_ranks(tokens(), Place::kDevice, 3, [](Rank rank) {
+    const int number = rank.group.world.rank();
+    const auto result = rank.train(0, {.stop_requests = number, .save_asked = number % 2});
+    EXPECT_EQ(result.signals.stop_requests, 2);
+    EXPECT_EQ(result.signals.save_asked, 1);
+  });
+}
+
+TEST_F(DeviceStep, SavesTheStateOfItsStepWhileTrainingGoesOn) {
+  const auto setting = images();
+  std::string digest;
+  on_ranks(setting, Place::kDevice, 3, [&](Rank rank) {
+    CheckpointSaver saver({.files = files_, .directory = kFolder, .clock = base::Clock::system()},
+                          rank.group, rank.step);
+    for (std::int64_t step = 0; step < 2; ++step) rank.train(step);
+    const auto before = rank.keeper.digest(2);
+    if (rank.group.world.rank() == 0) digest = before;
+    saver.begin({.info = {.step = 2}, .retention = {.keep = 1}});
+    for (std::int64_t step = 2; saver.busy() && step < 200; ++step) {
+      saver.advance(rank.train(step, {.job = saver.job()}).signals.job);
+    }
+    EXPECT_FALSE(saver.busy());
+  });
+  checkpoints::CheckpointStore store(files_, kFolder);
+  const auto path = store.newest_good();
+  ASSERT_TRUE(path);
+  EXPECT_EQ(store.open(*path).state_digest, digest);
+}
+
+TEST_F(DeviceStep, GoesOnFromACheckpointThatTheOtherPlaceWrote) {
+  const auto setting = images();
+  const auto whole = train(setting, Place::kHost, 1);
+  for (const auto& [first, second] :
+       {std::pair(Place::kHost, Place::kDevice), std::pair(Place::kDevice, Place::kHost),
+        std::pair(Place::kDevice, Place::kDevice)}) {
+    faulty_ = tests::FaultFileSystem();
+    faulty_.put("/runs/a/ledger.jsonl", "");
+    on_ranks(setting, first, 2, [&](Rank rank) {
+      CheckpointSaver saver({.files = files_, .directory = kFolder, .clock = base::Clock::system()},
+                            rank.group, rank.step);
+      for (std::int64_t step = 0; step < 2; ++step) rank.train(step);
+      saver.save_and_wait({.info = {.step = 2}, .retention = {.keep = 1}});
+    });
+    on_ranks(setting, second, 3, [&](Rank rank) {
+      const auto path = *checkpoints::CheckpointStore(files_, kFolder).newest_good();
+      rank.keeper.load(path);
+      rank.train(2);
+      EXPECT_EQ(rank.keeper.digest(3), whole.digest);
+    });
+  }
+}
+
+TEST_F(DeviceStep, NamesADeviceWhoseParametersHaveChangedByThemselves) {
+  auto setting = images();
+  setting.step.compare_nodes_every_steps = 2;
+  EXPECT_THROW(on_ranks(setting, Place::kDevice, 3,
+                        [&](Rank rank) {
+                          rank.train(0);
+                          if (rank.group.world.rank() == 1) {
+                            rank.step.parameters().memory().flat[3] += 1;
+                          }
+                          rank.train(1);
+                        }),
+               base::CommError);
+}
+
+}  // namespace
+}  // namespace lockstep::trainer

@@ -1,0 +1,83 @@
+#pragma once
+// A device of fakes for one rank (a thread): tensors and "device memory" are the CPU's, streams are
+// those of FakeDevice, and the kernels are their references.
+
+#include <memory>
+
+#include "comm/fold.hpp"
+#include "tests/comm/fake_gpu.hpp"
+#include "trainer/device_context.hpp"
+#include "trainer/device_reference.hpp"
+#include "trainer/optimizer.hpp"
+
+namespace lockstep::tests {
+
+class ReferenceFold final : public comm::DeviceFold {
+ public:
+  void fold(std::span<const float* const> partials, std::span<const comm::FoldStep> program,
+            float* out, std::size_t count, comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [inputs = std::vector(partials.begin(), partials.end()),
+                                steps = std::vector(program.begin(), program.end()), out,
+                                count] { comm::fold_partials(inputs, steps, out, 0, count); });
+  }
+};
+
+class ReferenceKernels final : public trainer::DeviceKernels {
+ public:
+  void squares(const float* values, std::int64_t length, std::int64_t blocks, double* out,
+               comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [=] {
+      for (std::int64_t block = 0; block < blocks; ++block) {
+        out[block] = trainer::reference_squares(values + block * length, length);
+      }
+    });
+  }
+  void scale(const double* squares, std::int64_t blocks, trainer::GradientScale how, float* scale,
+             comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [=] { *scale = trainer::reference_scale(squares, blocks, how); });
+  }
+  void update(const trainer::UpdateNumbers& numbers, const float* scale, float* parameters,
+              const float* gradients, float* const* states, std::int64_t count,
+              comm::DeviceStream stream) override {
+    const auto kinds = numbers.rule == trainer::UpdateRule::kAdam  ? 2
+                       : numbers.rule == trainer::UpdateRule::kSgd ? 0
+                                                                   : 1;
+    FakeDevice::launch(stream, [=, own = std::vector<float*>(states, states + kinds)] {
+      trainer::update(numbers, *scale, parameters, gradients, own.data(), count);
+    });
+  }
+  void add_scaled(float* values, const float* changes, float scale, std::int64_t count,
+                  comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [=] {
+      for (std::int64_t i = 0; i < count; ++i) values[i] += changes[i] * scale;
+    });
+  }
+};
+
+/// The calling thread's device, as that of rank `rank`.
+class FakeContext {
+ public:
+  FakeContext(std::shared_ptr<FakeNccl> nccl, int rank) {
+    FakeNccl::rank_of_thread = rank;
+    auto api = std::make_unique<FakeDevice>();
+    device_ = api.get();
+    context_ = {.where = at::kCPU,
+                .api = std::move(api),
+                .nccl = std::move(nccl),
+                .fold = std::make_unique<ReferenceFold>(),
+                .kernels = std::make_unique<ReferenceKernels>(),
+                .compute = device_->make_stream()};
+  }
+  ~FakeContext() { device_->end_stream(context_.compute); }
+  FakeContext(const FakeContext&) = delete;
+  FakeContext& operator=(const FakeContext&) = delete;
+
+  trainer::DeviceContext& context() { return context_; }
+  FakeDevice& device() { return *device_; }
+
+ private:
+  FakeDevice* device_ = nullptr;
+  trainer::DeviceContext context_;
+};
+
+}  // namespace lockstep::tests

@@ -1,0 +1,86 @@
+// The GPU module's entry: devices by UUID, and what a rank computes with on one of them.
+
+#include <ATen/Context.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
+#include "comm/cuda_check.hpp"
+#include "comm/cuda_device.hpp"
+#include "comm/cuda_fold.hpp"
+#include "comm/nccl_library.hpp"
+#include "trainer/cuda_kernels.hpp"
+#include "trainer/gpu_module.hpp"
+
+namespace lockstep::trainer {
+namespace {
+
+std::string uuid_text(const cudaUUID_t& uuid) {
+  std::string text = "GPU-";
+  for (int i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    std::array<char, 3> hex{};
+    std::snprintf(hex.data(), hex.size(), "%02x", static_cast<unsigned char>(uuid.bytes[i]));
+    text += hex.data();
+  }
+  return text;
+}
+
+class CudaModule final : public GpuModule {
+ public:
+  std::vector<GpuInfo> devices() override {
+    int count = 0;
+    const auto result = cudaGetDeviceCount(&count);
+    if (result == cudaErrorNoDevice) return {};
+    comm::check_cuda(result, "cudaGetDeviceCount");
+    std::vector<GpuInfo> found;
+    for (int device = 0; device < count; ++device) {
+      cudaDeviceProp properties{};
+      comm::check_cuda(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+      std::array<char, 32> pci{};
+      std::snprintf(pci.data(), pci.size(), "%04x:%02x:%02x.0", properties.pciDomainID,
+                    properties.pciBusID, properties.pciDeviceID);
+      found.push_back({.uuid = uuid_text(properties.uuid),
+                       .name = properties.name,
+                       .pci = pci.data(),
+                       .memory_bytes = properties.totalGlobalMem});
+    }
+    return found;
+  }
+
+  std::unique_ptr<DeviceContext> use(std::size_t device, bool deterministic) override {
+    const auto index = static_cast<c10::DeviceIndex>(device);
+    if (deterministic) {
+      // cuBLAS splits its sums over streams as it likes otherwise; it reads this when it starts.
+      ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+      at::globalContext().setDeterministicAlgorithms(true, false);
+      at::globalContext().setDeterministicFillUninitializedMemory(false);
+      at::globalContext().setDeterministicCuDNN(true);
+      at::globalContext().setBenchmarkCuDNN(false);
+    }
+    c10::cuda::set_device(index);
+    // Not the default stream, which waits for others and cannot be captured.
+    const auto stream = c10::cuda::getStreamFromPool(false, index);
+    c10::cuda::setCurrentCUDAStream(stream);
+    auto context = std::make_unique<DeviceContext>();
+    context->where = at::Device(at::kCUDA, index);
+    context->api = comm::cuda_device();
+    context->nccl = comm::nccl_library();
+    context->fold = comm::cuda_fold();
+    context->kernels = cuda_kernels();
+    context->compute = stream.stream();
+    return context;
+  }
+};
+
+}  // namespace
+}  // namespace lockstep::trainer
+
+extern "C" __attribute__((visibility("default"))) lockstep::trainer::GpuModule*
+lockstep_gpu_module() {
+  static lockstep::trainer::CudaModule module;
+  return &module;
+}

@@ -1,0 +1,23 @@
+#pragma once
+// What a rank needs to compute on its device: made by the GPU module (launcher/gpu_module.hpp), or
+// of fakes in tests. Used by TrainStep and DeviceState. One rank, one thread.
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+
+#include "comm/device_exchange.hpp"
+#include "trainer/device_kernels.hpp"
+
+namespace lockstep::trainer {
+
+struct DeviceContext {
+  at::Device where = at::kCPU;  ///< of tensors
+  std::unique_ptr<comm::DeviceApi> api;
+  std::shared_ptr<comm::NcclApi> nccl;
+  std::unique_ptr<comm::DeviceFold> fold;
+  std::unique_ptr<DeviceKernels> kernels;
+  comm::DeviceStream compute = nullptr;  ///< where this thread's tensor operations go
+};
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,144 @@
+// The kernels of a training step: without fused multiply-adds (-fmad=false), so that each has the
+// bits of its reference on the CPU (optimizer.cpp, device_reference.cpp).
+
+#include "trainer/device_kernels.h"
+
+namespace lockstep::trainer {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr std::int64_t kMostBlocks = 8192;
+
+unsigned blocks_for(std::int64_t count) {
+  const auto blocks = (count + kThreads - 1) / kThreads;
+  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
+}
+
+/// One thread block a block of values: 256 lanes, then halves.
+__global__ void squares_kernel(const float* values, std::int64_t length, double* out) {
+  __shared__ double lanes[kThreads];
+  const float* block = values + static_cast<std::int64_t>(blockIdx.x) * length;
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < length; i += kThreads) {
+    const double value = block[i];
+    sum += value * value;
+  }
+  lanes[threadIdx.x] = sum;
+  for (unsigned width = kThreads / 2; width > 0; width /= 2) {
+    __syncthreads();
+    if (threadIdx.x < width) lanes[threadIdx.x] += lanes[threadIdx.x + width];
+  }
+  if (threadIdx.x == 0) out[blockIdx.x] = lanes[0];
+}
+
+/// The reduction tree over `count` leaves by one thread, as a binary counter: after leaf i as many
+/// neighbours are complete as i has trailing ones; what is left is added from the right.
+__global__ void scale_kernel(const double* squares, std::int64_t count, double divisor,
+                             double clip_norm, float* scale) {
+  double stack[64];
+  int top = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    double value = squares[i];
+    for (std::int64_t ones = i; (ones & 1) != 0; ones >>= 1) value = stack[--top] + value;
+    stack[top++] = value;
+  }
+  double total = top > 0 ? stack[--top] : 0;
+  while (top > 0) total = stack[--top] + total;
+  const double mean = 1 / divisor;
+  const double coefficient = clip_norm / (sqrt(total) / divisor + 1e-6);
+  *scale = static_cast<float>(clip_norm > 0 && coefficient < 1 ? mean * coefficient : mean);
+}
+
+__global__ void sgd_kernel(SgdNumbers n, UpdateRule rule, const float* scale_of, float* p,
+                           const float* g, float* buffer, std::int64_t count) {
+  const float scale = *scale_of;
+  const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += stride) {
+    float gradient = g[i] * scale + n.weight_decay * p[i];
+    if (rule != UpdateRule::kSgd) {
+      const float momentum = n.momentum * buffer[i] + gradient;
+      buffer[i] = momentum;
+      gradient = rule == UpdateRule::kSgdNesterov ? gradient + n.momentum * momentum : momentum;
+    }
+    p[i] -= n.lr * gradient;
+  }
+}
+
+__device__ void adam(const AdamNumbers& n, float scale, float& p, float g, float& m, float& v) {
+  const float gradient = g * scale + n.l2 * p;
+  m = n.beta1 * m + n.one_minus_beta1 * gradient;
+  v = n.beta2 * v + n.one_minus_beta2 * (gradient * gradient);
+  const float denominator = sqrtf(v) * n.inverse_bias2_root + n.eps;
+  p = p * n.keep - n.step_size * (m / denominator);
+}
+
+/// Four at a time: bound by memory, 28 bytes a parameter.
+__global__ void adam_kernel(AdamNumbers n, const float* scale_of, float4* p, const float4* g,
+                            float4* m, float4* v, std::int64_t vectors) {
+  const float scale = *scale_of;
+  const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors;
+       i += stride) {
+    float4 p4 = p[i], m4 = m[i], v4 = v[i];
+    const float4 g4 = g[i];
+    adam(n, scale, p4.x, g4.x, m4.x, v4.x);
+    adam(n, scale, p4.y, g4.y, m4.y, v4.y);
+    adam(n, scale, p4.z, g4.z, m4.z, v4.z);
+    adam(n, scale, p4.w, g4.w, m4.w, v4.w);
+    p[i] = p4;
+    m[i] = m4;
+    v[i] = v4;
+  }
+}
+
+__global__ void add_scaled_kernel(float* values, const float* changes, float scale,
+                                  std::int64_t count) {
+  const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += stride) {
+    values[i] += changes[i] * scale;
+  }
+}
+
+}  // namespace
+
+cudaError_t launch_squares(const float* values, std::int64_t length, std::int64_t blocks,
+                           double* out, cudaStream_t stream) {
+  if (blocks == 0) return cudaSuccess;
+  squares_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(values, length, out);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_scale(const double* squares, std::int64_t blocks, double divisor,
+                         double clip_norm, float* scale, cudaStream_t stream) {
+  scale_kernel<<<1, 1, 0, stream>>>(squares, blocks, divisor, clip_norm, scale);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_update(const UpdateNumbers& numbers, const float* scale, float* parameters,
+                          const float* gradients, float* const* states, std::int64_t count,
+                          cudaStream_t stream) {
+  if (count == 0) return cudaSuccess;
+  if (numbers.rule != UpdateRule::kAdam) {
+    sgd_kernel<<<blocks_for(count), kThreads, 0, stream>>>(
+        numbers.sgd, numbers.rule, scale, parameters, gradients,
+        numbers.rule == UpdateRule::kSgd ? nullptr : states[0], count);
+    return cudaGetLastError();
+  }
+  const auto vectors = count / 4;
+  adam_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
+      numbers.adam, scale, reinterpret_cast<float4*>(parameters),
+      reinterpret_cast<const float4*>(gradients), reinterpret_cast<float4*>(states[0]),
+      reinterpret_cast<float4*>(states[1]), vectors);
+  return cudaGetLastError();
+}
+
+cudaError_t launch_add_scaled(float* values, const float* changes, float scale, std::int64_t count,
+                              cudaStream_t stream) {
+  if (count == 0) return cudaSuccess;
+  add_scaled_kernel<<<blocks_for(count), kThreads, 0, stream>>>(values, changes, scale, count);
+  return cudaGetLastError();
+}
+
+}  // namespace lockstep::trainer

@@ -1,0 +1,31 @@
+#include "trainer/device_reference.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "comm/reduction_tree.hpp"
+
+namespace lockstep::trainer {
+
+double reference_squares(const float* values, std::int64_t count) {
+  std::array<double, 256> lanes{};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double value = values[i];
+    lanes[static_cast<std::size_t>(i % 256)] += value * value;
+  }
+  for (std::size_t width = 128; width > 0; width /= 2) {
+    for (std::size_t lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+  }
+  return lanes[0];
+}
+
+float reference_scale(const double* squares, std::int64_t blocks, GradientScale how) {
+  const double mean = 1 / how.divisor;
+  if (how.clip_norm <= 0) return static_cast<float>(mean);
+  const std::span<const double> leaves(squares, static_cast<std::size_t>(blocks));
+  const double norm = std::sqrt(comm::tree_sum(leaves)) / how.divisor;
+  return static_cast<float>(mean * std::min(1.0, how.clip_norm / (norm + 1e-6)));
+}
+
+}  // namespace lockstep::trainer
