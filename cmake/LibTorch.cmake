@@ -63,5 +63,6 @@ endif()
 if(EXISTS ${torch_root}/lib/libtorch_cuda.so)
   add_library(lockstep::libtorch_cuda INTERFACE IMPORTED GLOBAL)
   target_link_libraries(lockstep::libtorch_cuda INTERFACE lockstep::libtorch $<TARGET_NAME_IF_EXISTS:lockstep::nccl>
-    LINKER:--no-as-needed,${torch_root}/lib/libtorch_cuda.so,${torch_root}/lib/libc10_cuda.so,--as-needed)
+    # Nothing names it, but its start registers CUDA with LibTorch.
+    -Wl,--no-as-needed,${torch_root}/lib/libtorch_cuda.so,${torch_root}/lib/libc10_cuda.so,--as-needed)
 endif()

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/error.hpp"
 #include "comm/cuda_check.hpp"
 #include "comm/cuda_device.hpp"
 #include "comm/cuda_fold.hpp"
@@ -35,6 +36,12 @@ class CudaModule final : public GpuModule {
     int count = 0;
     const auto result = cudaGetDeviceCount(&count);
     if (result == cudaErrorNoDevice) return {};
+    if (result == cudaErrorInsufficientDriver) {
+      throw base::DeviceError(
+          "the NVIDIA driver is not there or too old (this build needs one for CUDA " +
+          std::to_string(CUDART_VERSION / 1000) +
+          "); update the driver, or set compute.device to cpu");
+    }
     comm::check_cuda(result, "cudaGetDeviceCount");
     std::vector<GpuInfo> found;
     for (int device = 0; device < count; ++device) {
