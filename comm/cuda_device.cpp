@@ -1,5 +1,7 @@
 #include "comm/cuda_device.hpp"
 
+#include <cuda_runtime_api.h>
+
 #include <string>
 
 #include "base/error.hpp"
@@ -7,7 +9,8 @@
 
 namespace lockstep::comm {
 
-void check_cuda(cudaError_t result, const char* call) {
+void check_cuda(int result_of_call, const char* call) {
+  const auto result = static_cast<cudaError_t>(result_of_call);
   if (result == cudaSuccess) return;
   throw base::DeviceError(std::string(call) + " failed (CUDA: " + cudaGetErrorName(result) + ", " +
                           cudaGetErrorString(result) +

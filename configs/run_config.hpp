@@ -425,6 +425,7 @@ struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
   bool share_devices = false;
+  std::string precision = "f32";
   bool dense_kernels = true;
 
   bool operator==(const ComputeConfig&) const = default;
@@ -438,6 +439,11 @@ void describe(V& v, C& c) {
   v.knob("device", c.device,
          {.effect = "where a rank computes; auto = a GPU when there is one",
           .names = {"auto", "cpu", "cuda"}});
+  v.knob(
+      "precision", c.precision,
+      {.effect = "what a GPU computes with: f32, or bf16 where that is exact enough; parameters, "
+                 "sums of gradients and optimizer states are f32 either way",
+       .names = {"f32", "bf16"}});
   v.knob("share_devices", c.share_devices,
          {.effect = "let ranks of a host share a GPU when there are fewer; slower, for trying out",
           .affects = Affects::kExecution});

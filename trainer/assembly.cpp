@@ -175,6 +175,13 @@ data::OrderOptions order_of(const configs::DataConfig& config, const data::Sourc
   return order;
 }
 
+Precision precision_in(const configs::ComputeConfig& config, const DeviceContext* device) {
+  const auto precision = precision_of(config.precision);
+  if (precision == Precision::kFloat32 || device != nullptr) return precision;
+  throw base::ConfigError("compute.precision " + config.precision +
+                          " is for GPUs (ranks compute on CPUs here); set it to f32");
+}
+
 OpenedData open_data(const configs::RunConfig& config, const std::string& config_hash,
                      data::SourceOptions training, const DataAccess& access, RankGroup group) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
@@ -242,6 +249,7 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
         "rollback, or set compute.device to cpu");
   }
   step.device = place.device;
+  step.precision = precision_in(config.compute, place.device);
   step.keep_last_step = !place.kept_memory.empty() || skips;
   step.hold_for_saves = step.keep_last_step && config.checkpoint.background;
   step.kept_memory = place.kept_memory;
@@ -276,8 +284,9 @@ InferenceAssembly assemble_for_inference(const configs::RunConfig& config,
       config, config_hash, source_options(config, config.data.train, access), access, group);
   made.cache =
       share_decoded(made, static_cast<std::size_t>(config.data.cache_bytes), 0, group.node);
-  made.model = std::make_unique<TrainedModel>(
-      group, agreed_model(config, made.train->info(), group), device);
+  made.model =
+      std::make_unique<TrainedModel>(group, agreed_model(config, made.train->info(), group), device,
+                                     precision_in(config.compute, device));
   return made;
 }
 

@@ -30,6 +30,7 @@ void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatc
                                 double* losses, StepTimes& times) {
   const auto& range = options_.range;
   late_losses_.clear();
+  space_.refresh();
   if (options_.fold_in_turn) {
     for (auto i = range.begin; i < range.end; ++i) {
       ParameterSpace::Arrived arrived;
@@ -104,9 +105,12 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
   seed_generator(at::detail::getDefaultCPUGenerator(), seed);
   if (!device.is_cpu()) seed_generator(at::globalContext().defaultGenerator(device), seed);
   space_.begin_micro_batch(target, contribution, arrived);
-  const auto outputs = space_.model().forward(
-      batch.inputs.to(device), {Phase::kTraining, generator_, options_.dense_kernels});
-  const auto loss = objective_.loss(outputs, batch.targets.to(device));
+  const auto loss = [&] {
+    const Autocast autocast(device, space_.precision());
+    const auto outputs = space_.model().forward(
+        batch.inputs.to(device), {Phase::kTraining, generator_, options_.dense_kernels});
+    return objective_.loss(outputs, batch.targets.to(device));
+  }();
   laps.add_to(times.forward);
   loss.backward();
   space_.end_micro_batch();

@@ -9,6 +9,7 @@ namespace lockstep::trainer {
 Inference::Inference(ParameterSpace& space, data::SampleSource& source)
     : space_(space), source_(source) {
   space_.model().eval();
+  space_.refresh();
   space_.reset_buffers();
 }
 
@@ -19,8 +20,10 @@ Inference::Result Inference::run(data::Range range) {
   std::iota(rows_.begin(), rows_.end(), range.begin);
   source_.read(rows_, batch_);
   const auto tensors = tensors_of(batch_, source_.info());
-  const auto inputs = tensors.inputs.to(space_.memory().device);
-  return {.outputs = space_.model().forward(inputs, {Phase::kEvaluation, {}}).to(at::kCPU),
+  const auto device = space_.memory().device;
+  const Autocast autocast(device, space_.precision());
+  const auto outputs = space_.model().forward(tensors.inputs.to(device), {Phase::kEvaluation, {}});
+  return {.outputs = outputs.to(at::TensorOptions(at::kFloat).device(at::kCPU)),
           .targets = tensors.targets};
 }
 

@@ -111,8 +111,8 @@ ParameterLayout layout_of(const Model& model) {
 }
 
 ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout layout,
-                               StateMemory memory, InitialValues initial)
-    : model_(std::move(model)), layout_(std::move(layout)), memory_(memory) {
+                               StateMemory memory, InitialValues initial, Precision precision)
+    : model_(std::move(model)), layout_(std::move(layout)), memory_(memory), precision_(precision) {
   if (memory_.buffers < 0) memory_.buffers = layout_.parameter_count;
   const torch::NoGradGuard no_grad;
   const auto parameters = model_->named_parameters();
@@ -125,10 +125,20 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
   const auto copy_in = [&](float* place, const FlatTensor& entry, const torch::Tensor& values) {
     if (copy) view_of(place, entry.shape, memory_.device).copy_(values);
   };
+  const at::TensorOptions floats(at::kFloat);
+  if (precision_ != Precision::kFloat32) {
+    short_copy_ =
+        at::zeros({layout_.parameter_count}, floats.device(memory_.device).dtype(at::kBFloat16));
+  }
   for (const auto& entry : layout_.parameters) {
     auto parameter = parameters[entry.name];
     copy_in(memory_.flat + entry.offset, entry, parameter);
-    bind(parameter, memory_.flat + entry.offset, entry);
+    // Vectors are added to sums and scale them; they are few and stay exact.
+    if (short_copy_.defined() && entry.shape.size() >= 2) {
+      parameter.set_data(short_copy_.narrow(0, entry.offset, entry.count).view(entry.shape));
+    } else {
+      bind(parameter, memory_.flat + entry.offset, entry);
+    }
     auto node = std::make_shared<GradientNode>(parameter, *this);
     torch::autograd::impl::set_grad_accumulator(parameter, node);
     nodes_.push_back(std::move(node));
@@ -137,7 +147,6 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
     copy_in(memory_.constants + entry.offset, entry, parameters[entry.name]);
     bind(parameters[entry.name], memory_.constants + entry.offset, entry);
   }
-  const at::TensorOptions floats(at::kFloat);
   working_buffers_ = at::zeros({layout_.buffer_count}, floats.device(memory_.device));
   for (const auto& entry : layout_.buffers) {
     const auto offset = entry.offset - layout_.parameter_count;
@@ -157,6 +166,12 @@ ParameterSpace::~ParameterSpace() = default;
 
 torch::Tensor ParameterSpace::buffers_in(float* flat) const {
   return view_of(flat + memory_.buffers, {layout_.buffer_count}, memory_.device);
+}
+
+void ParameterSpace::refresh() {
+  if (!short_copy_.defined()) return;
+  const torch::NoGradGuard no_grad;
+  short_copy_.copy_(view_of(memory_.flat, {layout_.parameter_count}, memory_.device));
 }
 
 void ParameterSpace::reset_buffers() {

@@ -9,6 +9,7 @@
 
 #include "trainer/model.hpp"
 #include "trainer/parameter_layout.hpp"
+#include "trainer/precision.hpp"
 
 namespace lockstep::trainer {
 
@@ -38,8 +39,10 @@ class GradientNode;
 
 class ParameterSpace {
  public:
+  /// With another precision than 32 bits, parameters of two and more dimensions are bound to a
+  /// shorter copy of the flat memory, see refresh.
   ParameterSpace(std::shared_ptr<Model> model, ParameterLayout layout, StateMemory memory,
-                 InitialValues initial);
+                 InitialValues initial, Precision precision = Precision::kFloat32);
   ~ParameterSpace();
   ParameterSpace(const ParameterSpace&) = delete;
   ParameterSpace& operator=(const ParameterSpace&) = delete;
@@ -47,9 +50,13 @@ class ParameterSpace {
   Model& model() { return *model_; }
   const ParameterLayout& layout() const { return layout_; }
   const StateMemory& memory() const { return memory_; }
+  Precision precision() const { return precision_; }
   /// [counter_count] i64: this rank's integer buffers as of the step's start.
   std::vector<std::int64_t>& counters() { return counters_; }
 
+  /// Before the first forward pass after the flat memory has changed: the model has its values,
+  /// also where it computes with a shorter copy. One pass over the parameters, not one cast a use.
+  void refresh();
   /// Before a forward pass: buffers and counters are those of the step's start.
   void reset_buffers();
 
@@ -73,6 +80,8 @@ class ParameterSpace {
   std::shared_ptr<Model> model_;
   ParameterLayout layout_;
   StateMemory memory_;
+  Precision precision_;
+  torch::Tensor short_copy_;  // of all parameters, where the precision is not 32 bits
   std::vector<std::shared_ptr<GradientNode>> nodes_;  // one a parameter, in layout order
   std::vector<torch::Tensor> working_counters_;       // the module's own integer buffers
   torch::Tensor working_buffers_;                     // the module's f32 buffers are views of this

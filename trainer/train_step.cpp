@@ -110,7 +110,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
   const bool first_of_memory = device_ || topology.local_rank == 0;
   space_ = std::make_unique<ParameterSpace>(
       std::move(model), layout, device_ ? device_->memory() : state,
-      first_of_memory && !recovered_ ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory);
+      first_of_memory && !recovered_ ? InitialValues::kCopyFromModel : InitialValues::kKeepMemory,
+      options_.precision);
   if (recovered_) space_->counters() = kept_->counters(*recovered_).value();
   if (device_) device_->share_initial();
   make_gradients(objective, plan);

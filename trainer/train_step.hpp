@@ -50,6 +50,7 @@ struct TrainStepOptions {
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
   /// Where the step is computed; null: here. It keeps no last step. Outlives the step.
   DeviceContext* device = nullptr;
+  Precision precision = Precision::kFloat32;  ///< another one with a device only
 };
 
 /// What a rank tells all others when it enters a step.

@@ -21,7 +21,8 @@ checkpoints::LoadedManifest model_part(checkpoints::LoadedManifest manifest, std
 
 }  // namespace
 
-TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device)
+TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device,
+                           Precision precision)
     : group_(group) {
   auto layout = layout_of(*model);
   const auto flat_bytes = static_cast<std::size_t>(layout.flat_count()) * sizeof(float);
@@ -42,7 +43,7 @@ TrainedModel::TrainedModel(RankGroup group, std::shared_ptr<Model> model, Device
         .flat = flat, .constants = flat + constants_begin / sizeof(float), .device = device->where};
   }
   space_ = std::make_unique<ParameterSpace>(std::move(model), std::move(layout), used,
-                                            InitialValues::kKeepMemory);
+                                            InitialValues::kKeepMemory, precision);
 }
 
 checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& store,

@@ -18,7 +18,8 @@ class TrainedModel {
   /// Allocates the state in node memory, all zeros, and binds the model to it, or to a copy of it
   /// on `device` where there is one. Throws EnvironmentError when shared memory has too little
   /// room. Collective.
-  TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device = nullptr);
+  TrainedModel(RankGroup group, std::shared_ptr<Model> model, DeviceContext* device = nullptr,
+               Precision precision = Precision::kFloat32);
 
   /// Reads the model of the checkpoint at `path`. The optimizer's bytes are checked as well and
   /// not kept: a damaged checkpoint is never used. Throws CheckpointError on all ranks. Collective.

@@ -175,6 +175,19 @@ TEST_F(DeviceStep, LeavesTheOrderToNcclWhenAsked) {
   EXPECT_NEAR(train(setting, Place::kDevice, 3).loss, one.loss, 1e-3);
 }
 
+TEST_F(DeviceStep, ComputesWithShortFloatsAndKeepsLongOnes) {
+  for (auto setting : {images(), tokens()}) {
+    const auto exact = train(setting, Place::kDevice, 1);
+    setting.step.precision = Precision::kBFloat16;
+    const auto one = train(setting, Place::kDevice, 1);
+    EXPECT_NE(one.digest, exact.digest);
+    EXPECT_NEAR(one.loss, exact.loss, 0.05 * exact.loss);
+    for (const int ranks : {2, 3}) {
+      EXPECT_EQ(train(setting, Place::kDevice, ranks), one) << setting.model.name;
+    }
+  }
+}
+
 TEST_F(DeviceStep, TellsEveryRankOfSignalsOfAny) {
   on_ranks(tokens(), Place::kDevice, 3, [](Rank rank) {
     const int number = rank.group.world.rank();

@@ -1,0 +1,34 @@
+#include "trainer/precision.hpp"
+
+#include <ATen/autocast_mode.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace lockstep::trainer {
+
+Precision precision_of(const std::string& name) {
+  if (name == "f32") return Precision::kFloat32;
+  if (name == "bf16") return Precision::kBFloat16;
+  throw base::ConfigError("precision " + base::quote(name) +
+                          " is unknown (f32 and bf16 exist); choose one");
+}
+
+Autocast::Autocast(at::Device device, Precision precision)
+    : device_(device.type()), active_(precision != Precision::kFloat32) {
+  if (!active_) return;
+  was_enabled_ = at::autocast::is_autocast_enabled(device_);
+  old_type_ = at::autocast::get_autocast_dtype(device_);
+  at::autocast::increment_nesting();
+  at::autocast::set_autocast_enabled(device_, true);
+  at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+}
+
+Autocast::~Autocast() {
+  if (!active_) return;
+  if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+  at::autocast::set_autocast_enabled(device_, was_enabled_);
+  at::autocast::set_autocast_dtype(device_, old_type_);
+}
+
+}  // namespace lockstep::trainer
