@@ -26,9 +26,6 @@ torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))') |
 
 if [ ! -e "$ROOT/.done" ]; then
   for package in "$PLACE"/packages/*.deb; do dpkg -x "$package" "$ROOT"; done
-  # Names that packages would get when they are installed.
-  ln -sf openmpi/include "$LIBRARIES/mpi-include"
-  for pair in ompi:openmpi/lib/pkgconfig; do : "$pair"; done
   touch "$ROOT/.done"
 fi
 export PATH=$ROOT/usr/bin:$PATH
