@@ -252,7 +252,7 @@ void CheckpointStore::retain(const Retention& retention) {
   }
   const auto newest = static_cast<std::size_t>(std::max<std::int64_t>(retention.keep, 1));
   const auto stays = [&](std::int64_t step) {
-    return step == retention.best_step ||
+    return step == retention.best_step || step == retention.rollback_step ||
            (retention.every_steps > 0 && step % retention.every_steps == 0);
   };
   for (std::size_t i = 0; i + newest < valid.size(); ++i) {
@@ -286,11 +286,13 @@ std::vector<CheckpointSummary> CheckpointStore::list() {
   return summaries;
 }
 
-std::optional<std::string> CheckpointStore::newest_good(std::vector<std::string>* problems) {
+std::optional<std::string> CheckpointStore::newest_good(std::vector<std::string>* problems,
+                                                        const Suits& suits) {
   auto candidates = places();
   std::ranges::reverse(candidates);
   for (const auto& candidate : candidates) {
     try {
+      if (suits && !suits(candidate.step)) continue;
       verify(open(candidate.path));
       return candidate.path;
     } catch (const base::Error& error) {

@@ -31,9 +31,10 @@ struct SaveTicket {
 
 /// Which checkpoints stay.
 struct Retention {
-  std::int64_t keep = 1;         ///< the newest, at least one
-  std::int64_t best_step = -1;   ///< that of this step besides; negative = none
-  std::int64_t every_steps = 0;  ///< those of steps divisible by this besides; 0 = none
+  std::int64_t keep = 1;            ///< the newest, at least one
+  std::int64_t best_step = -1;      ///< that of this step besides; negative = none
+  std::int64_t every_steps = 0;     ///< those of steps divisible by this besides; 0 = none
+  std::int64_t rollback_step = -1;  ///< that which a rollback would need; negative = none
 };
 
 /// A checkpoint's directory in a listing.
@@ -49,6 +50,9 @@ struct CheckpointSummary {
 
 class CheckpointStore {
  public:
+  /// Whether a checkpoint of that step will do.
+  using Suits = std::function<bool(std::int64_t step)>;
+
   /// `directory` need not exist yet. `files` and `clock` must outlive the store.
   CheckpointStore(base::FileSystem& files, std::string directory,
                   const base::Clock& clock = base::Clock::system());
@@ -96,7 +100,8 @@ class CheckpointStore {
   std::vector<CheckpointSummary> list();
   /// The newest one whose every byte is right; `problems` gets a line for each that was passed
   /// over.
-  std::optional<std::string> newest_good(std::vector<std::string>* problems = nullptr);
+  std::optional<std::string> newest_good(std::vector<std::string>* problems = nullptr,
+                                         const Suits& suits = {});
 
   /// Reads and checks a manifest and the headers of its files. Throws CheckpointError.
   LoadedManifest open(const std::string& path);

@@ -175,10 +175,10 @@ LedgerWriter::LedgerWriter(base::FileSystem& files, const std::string& path,
   last_step_ = cut.steps;
   const bool lacks_last = last_line == LastLine::kMayLack && last_step_ + 1 == steps_done;
   if (last_step_ != steps_done && !lacks_last) {
-    throw base::CheckpointError(
-        "ledger " + base::quote(path) + " is whole up to step " + std::to_string(last_step_) +
-        ", the checkpoint is of step " + std::to_string(steps_done) +
-        " (lines are missing or changed); run 'lockstep verify', or resume an older checkpoint");
+    throw base::CheckpointError("ledger " + base::quote(path) + " is whole up to step " +
+                                std::to_string(last_step_) + ", the checkpoint is of step " +
+                                std::to_string(steps_done) +
+                                " (lines are missing or changed); run 'lockstep verify'");
   }
   if (!cut.rest.empty()) {
     const auto superseded = base::join_path(base::parent_path(path), "ledger.superseded.jsonl");

@@ -16,9 +16,13 @@ void verify_ledger(base::FileSystem& files, const RunDirectory& run, Verificatio
                    std::vector<LedgerEntry>& entries) {
   auto check = read_ledger(files, run.ledger_path());
   entries = std::move(check.entries);
+  const auto skipped = std::ranges::count_if(
+      entries, [](const LedgerEntry& entry) { return !entry.skipped.empty(); });
+  const auto dropped =
+      skipped == 0 ? std::string() : ", updates of " + std::to_string(skipped) + " dropped";
   if (check.problem.empty()) {
     result.lines.push_back("ledger: " + base::format_count(entries.size()) +
-                           " steps, chain whole, 0 repeated, 0 skipped");
+                           " steps, chain whole, none repeated or missing" + dropped);
   } else {
     result.good = false;
     result.lines.push_back("ledger: BROKEN after step " + std::to_string(entries.size()) + ": " +
@@ -26,15 +30,9 @@ void verify_ledger(base::FileSystem& files, const RunDirectory& run, Verificatio
   }
 }
 
-void verify_checkpoint(base::FileSystem& files, const std::string& directory,
+void verify_checkpoint(CheckpointStore& store, const std::string& path,
                        const std::vector<LedgerEntry>& entries, Verification& result) {
-  CheckpointStore store(files, directory);
-  const auto summaries = store.list();
-  if (summaries.empty()) {
-    result.lines.emplace_back("checkpoints: none");
-    return;
-  }
-  const auto manifest = store.open(summaries.back().path);
+  const auto manifest = store.open(path);
   store.verify(manifest);
   const auto name = std::filesystem::path(manifest.path).filename().string();
   result.lines.push_back("checkpoint " + name + ": " + std::to_string(manifest.extents.size()) +
@@ -104,7 +102,12 @@ Verification verify_run(base::FileSystem& files, const RunDirectory& run) {
     }
   };
   guarded("ledger", [&] { verify_ledger(files, run, result, entries); });
-  guarded("checkpoint", [&] { verify_checkpoint(files, run.checkpoints_path(), entries, result); });
+  CheckpointStore store(files, run.checkpoints_path());
+  const auto summaries = store.list();
+  if (summaries.empty()) result.lines.emplace_back("checkpoints: none");
+  for (const auto& summary : summaries) {
+    guarded("checkpoint", [&] { verify_checkpoint(store, summary.path, entries, result); });
+  }
   guarded("record", [&] {
     const auto record = run.read_record();
     if (record.status != "done" || entries.empty()) return;

@@ -249,8 +249,36 @@ RunTarget open_target(base::FileSystem& files, const std::string& base, const st
   return {.run = RunDirectory::open(files, base, run), .checkpoint = path};
 }
 
+namespace {
+
+std::string lock_path(const RunDirectory& run) { return base::join_path(run.path(), "lock"); }
+
+/// What the lock's holder wrote into it.
+std::string read_holder(int descriptor) {
+  std::string holder(256, '\0');
+  const auto got = ::pread(descriptor, holder.data(), holder.size(), 0);
+  holder.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return holder.empty() ? "another process" : holder;
+}
+
+}  // namespace
+
+std::string this_holder() {
+  return "process " + std::to_string(::getpid()) + " on host " + base::host_name();
+}
+
+std::string holder_of(const RunDirectory& run) {
+  const int descriptor = ::open(lock_path(run).c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return {};
+  // Given back at once; whoever wants it in between asks again.
+  const bool held = ::flock(descriptor, LOCK_SH | LOCK_NB) != 0;
+  const auto holder = held ? read_holder(descriptor) : std::string();
+  ::close(descriptor);
+  return holder;
+}
+
 RunLock::RunLock(const RunDirectory& run) {
-  const auto path = base::join_path(run.path(), "lock");
+  const auto path = lock_path(run);
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) {
     const int number = errno;
@@ -259,15 +287,13 @@ RunLock::RunLock(const RunDirectory& run) {
                         number);
   }
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    std::string holder(256, '\0');
-    const auto got = ::pread(descriptor_, holder.data(), holder.size(), 0);
-    holder.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    const auto holder = read_holder(descriptor_);
     ::close(descriptor_);
     throw base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
-                                 (holder.empty() ? "another process" : holder) +
+                                 holder +
                                  " (two trainers would destroy it); wait for it or stop it");
   }
-  const auto text = "process " + std::to_string(::getpid()) + " on host " + base::host_name();
+  const auto text = this_holder();
   if (::ftruncate(descriptor_, 0) != 0 ||
       ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     // The lock holds all the same; only its holder's name is missing.

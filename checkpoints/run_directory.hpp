@@ -123,6 +123,11 @@ class RunLock {
   int descriptor_ = -1;
 };
 
+/// Who writes the run now, as `process 12 on host a`; empty when nobody does.
+std::string holder_of(const RunDirectory& run);
+/// The calling process, likewise.
+std::string this_holder();
+
 /// 32 random hexadecimal digits.
 std::string fresh_id();
 

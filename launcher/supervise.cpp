@@ -24,6 +24,8 @@ constexpr int kPollMilliseconds = 100;
 constexpr std::chrono::milliseconds kLook{250};  // from one search for a hang to the next
 constexpr std::chrono::milliseconds kStacksPatience{300};
 constexpr std::chrono::seconds kLeastTimeToStop{2};
+/// For ranks to be started, before they are told to stop.
+constexpr std::chrono::seconds kStartPatience{3};
 /// From a rank's failure, which it tells the others, to the end of those that did not listen.
 constexpr std::chrono::seconds kFarewell{5};
 
@@ -126,13 +128,24 @@ class Launch {
     follow_wall_limit();
     const int asked = stop_.requests();
     for (; requests_taken_ < asked; ++requests_taken_) take_stop_request();
+    tell_ranks_to_stop();
+  }
+
+  /// A rank that has no handler yet would end by the signal, and with it what memory holds of the
+  /// run: it is sent when all are there, or after a while, as other hosts' are not seen.
+  void tell_ranks_to_stop() {
+    if (!tell_at_ || over_) return;
+    if (!watch_.complete() && steady_clock::now() < *tell_at_ + kStartPatience) return;
+    child_->signal(SIGUSR1);
+    tell_at_.reset();
   }
 
   void take_stop_request() {
     if (++facts_.stop_requests == 1) {
-      child_->signal(SIGUSR1);
+      tell_at_ = steady_clock::now();
       show("stopping: the ranks finish their step and save; once more ends them at once\n");
     } else {
+      tell_at_.reset();
       child_->stop();
     }
   }
@@ -218,7 +231,8 @@ class Launch {
   LaunchFacts facts_;
   std::optional<RankDeath> death_;
   steady_clock::time_point died_at_;
-  int requests_taken_ = 0;  // of the user
+  std::optional<steady_clock::time_point> tell_at_;  // a request that ranks do not know of yet
+  int requests_taken_ = 0;                           // of the user
   bool messages_open_ = true;
   bool quiet_ = false;
   bool facts_ended_ = false;  // facts_.end is what the launcher ended with

@@ -55,6 +55,7 @@ struct Worker {
   std::string run_path;         ///< of the run that is written or read
   std::string checkpoint_path;  ///< when one was named
   std::uint64_t events_start = 0;
+  std::string writer;                  ///< the process of rank 0, see checkpoints::holder_of
   std::unique_ptr<StatusBoard> board;  ///< of the supervisor, null without one on this host
   RankRow own_row;                     ///< where there is no board
   std::optional<base::StopSignal> stop;

@@ -71,6 +71,8 @@ void agree_on_run(Worker& worker, comm::Communicator& world, const MadeRun& made
     return made.path;
   });
   worker.run_path = path.empty() ? path : base::absolute_path(path);
+  worker.writer =
+      comm::on_first_rank(world, "process of rank 0", [] { return checkpoints::this_holder(); });
   if (!worker.run_path.empty()) {
     worker.events_start =
         files().file_size(base::join_path(worker.run_path, "events.jsonl")).value_or(0);
@@ -103,6 +105,13 @@ ExitCode describe_config(const Worker& worker) {
   return ExitCode::kDone;
 }
 
+/// Its events are those of another launch.
+bool written_by_others(const Worker& worker) {
+  const auto holder =
+      checkpoints::holder_of(checkpoints::RunDirectory::open(files(), ".", worker.run_path));
+  return !holder.empty() && holder != worker.writer;
+}
+
 /// Tells everybody and ends the process; never returns.
 [[noreturn]] void fail(Worker& worker, WorkerSession& session, const std::string& message,
                        ExitCode code) {
@@ -112,7 +121,8 @@ ExitCode describe_config(const Worker& worker) {
   const bool first_here = first.rank == world.rank();
   // A run's record settles who tells. Without one, what all ranks find wrong at the same moment,
   // such as a missing file, rank 0 tells, and ends the others before they do.
-  const bool recorded = worker.writes_run() && !worker.run_path.empty();
+  const bool recorded =
+      worker.writes_run() && !worker.run_path.empty() && !written_by_others(worker);
   const std::chrono::seconds head_start{recorded || world.rank() == 0 ? 0 : 2};
   // The rank that failed first tells; the others leave it a moment to do so.
   constexpr std::chrono::seconds kPatience{3};
@@ -254,10 +264,11 @@ int main_of(int argc, char** argv) {
     worker.style =
         choose_style(ColorChoice::kAuto, worker.environment, terminal_columns(STDOUT_FILENO));
     tune_process(worker.launched);
+    // Before the supervisor sees this rank: from then on it sends it requests to stop.
+    if (worker.stops_on_request()) worker.stop.emplace();
     worker.board = StatusBoard::find(worker.environment);
     worker.row().take(::getpid());
     note_fatal_signals(worker.row());
-    if (worker.stops_on_request()) worker.stop.emplace();
     const bool trains =
         worker.arguments.verb == Verb::kTrain || worker.arguments.verb == Verb::kResume;
     const bool supervised = trains && worker.board;

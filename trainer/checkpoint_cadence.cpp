@@ -16,13 +16,26 @@ constexpr double kGuessedBytesPerSecond = 500e6;
 
 }  // namespace
 
+bool due_by_count(const configs::CheckpointConfig& config, std::int64_t steps_per_epoch,
+                  std::int64_t step) {
+  return step > 0 && last_due_by_count(config, steps_per_epoch, step) == step;
+}
+
+std::int64_t last_due_by_count(const configs::CheckpointConfig& config,
+                               std::int64_t steps_per_epoch, std::int64_t step) {
+  std::int64_t last = 0;
+  for (const auto every : {config.every_steps, config.every_epochs * steps_per_epoch}) {
+    if (every > 0) last = std::max(last, step - step % every);
+  }
+  return last;
+}
+
 CheckpointCadence::CheckpointCadence(const configs::CheckpointConfig& config,
                                      const CadenceInputs& inputs)
     : config_(config), inputs_(inputs), last_begin_(inputs.begin) {}
 
 bool CheckpointCadence::due(std::int64_t step) const {
-  if (config_.every_steps > 0 && step % config_.every_steps == 0) return true;
-  return config_.every_epochs > 0 && step % (config_.every_epochs * inputs_.steps_per_epoch) == 0;
+  return due_by_count(config_, inputs_.steps_per_epoch, step);
 }
 
 Seconds CheckpointCadence::cost() const {

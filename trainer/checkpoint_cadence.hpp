@@ -20,6 +20,13 @@ struct CadenceInputs {
   std::chrono::nanoseconds begin{0};            ///< when this process began to train
 };
 
+/// Whether knobs of steps and epochs ask for a save after `step`: a function of the configuration.
+bool due_by_count(const configs::CheckpointConfig& config, std::int64_t steps_per_epoch,
+                  std::int64_t step);
+/// The last step up to `step` after which they do; 0 when there is none.
+std::int64_t last_due_by_count(const configs::CheckpointConfig& config,
+                               std::int64_t steps_per_epoch, std::int64_t step);
+
 class CheckpointCadence {
  public:
   CheckpointCadence(const configs::CheckpointConfig& config, const CadenceInputs& inputs);

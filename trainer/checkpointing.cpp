@@ -121,15 +121,19 @@ void Checkpointing::step_done(const StepNote& note) {
 }
 
 bool Checkpointing::wanted(const StepNote& note, bool evaluated) {
-  pending_ = pending_ || cadence_.due(note.step) || note.result.signals.save_asked > 0;
-  return pending_ && (!saver_.busy() || evaluated);
+  const bool due = cadence_.due(note.step);
+  pending_ = pending_ || due || note.result.signals.save_asked > 0;
+  return pending_ && (!saver_.busy() || due || evaluated);
 }
 
 SaveRequest Checkpointing::request(checkpoints::CheckpointInfo info, std::int64_t best_step) const {
   const auto& config = options_.config.checkpoint;
-  return {.info = std::move(info),
-          .retention = {
-              .keep = config.keep, .best_step = best_step, .every_steps = config.keep_every_steps}};
+  checkpoints::Retention retention{
+      .keep = config.keep, .best_step = best_step, .every_steps = config.keep_every_steps};
+  if (options_.config.train.divergence.policy == "rollback") {
+    retention.rollback_step = last_due_by_count(config, options_.steps_per_epoch, info.step);
+  }
+  return {.info = std::move(info), .retention = retention};
 }
 
 void Checkpointing::save(checkpoints::CheckpointInfo info, std::int64_t best_step) {

@@ -40,9 +40,10 @@ class Checkpointing {
   /// fails is noted and warned of, and the next one is tried all the same.
   void step_done(const StepNote& note);
 
-  /// Whether to save after the step in `note`. A save that falls due while another one is under way
-  /// waits until that has ended, and then takes the state as it is then; but that of an `evaluated`
-  /// step is wanted now, as its checkpoint may be the best.
+  /// Whether to save after the step in `note`. A save by steps or epochs is wanted now, whatever is
+  /// under way: which checkpoints there are follows from the configuration, and a rollback from
+  /// them. So is that of an `evaluated` step, as its checkpoint may be the best. One by time that
+  /// falls due while another one is under way waits, and then takes the state as it is then.
   bool wanted(const StepNote& note, bool evaluated);
   /// Saves in the background, after the save under way. `best_step`: negative = none.
   void save(checkpoints::CheckpointInfo info, std::int64_t best_step);

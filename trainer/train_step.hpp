@@ -126,6 +126,8 @@ class TrainStep {
   /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
   /// nothing when there was none, or none that is whole.
   std::optional<std::int64_t> recovered() const { return recovered_; }
+  /// It is not this run's after all; then the state comes from elsewhere, see begin_at. Local.
+  void forget_recovered() { recovered_.reset(); }
   /// From now on the state after `step` steps is kept, whatever was there: after construction and
   /// after a checkpoint was loaded, not after recovery. `metadata` is kept with it. Collective.
   void begin_at(std::int64_t step, std::string_view metadata);

@@ -47,6 +47,7 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       divergence_(options_.config.train.divergence),
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
                      options_.limits, group, options_.place)) {
+  require_best_metric();
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   const auto load_begin = options_.clock.now();
@@ -123,9 +124,31 @@ std::string Trainer::restore() {
 bool Trainer::restore_from_memory() {
   const auto step = made_.step->recovered();
   if (!step) return false;
+  if (const auto needed = missing_for_rollback(*step)) {
+    if (group_.world.rank() == 0) {
+      options_.warn("going on from a checkpoint, not from memory: that of step " +
+                    std::to_string(*needed) + " was not complete, and a rollback would need it");
+    }
+    made_.step->forget_recovered();
+    return false;
+  }
   steps_done_ = *step;
   take_metadata(made_.step->kept_metadata(steps_done_));
   return true;
+}
+
+/// The step whose checkpoint an undisturbed run would go back to from `step` on, if it is not
+/// there: it was being written when the ranks ended. Steps are computed again until it is.
+std::optional<std::int64_t> Trainer::missing_for_rollback(std::int64_t step) const {
+  if (options_.config.train.divergence.policy != "rollback") return std::nullopt;
+  const auto needed = last_due_by_count(options_.config.checkpoint, made_.steps_per_epoch, step);
+  if (needed == 0 || needed == step) return std::nullopt;  // the latter is saved now
+  const auto there = comm::on_first_rank(group_.world, "checkpoint for a rollback", [&] {
+    checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
+    const auto found = store.newest_good(nullptr, [&](std::int64_t one) { return one == needed; });
+    return found.value_or("");
+  });
+  return there.empty() ? std::optional(needed) : std::nullopt;
 }
 
 std::string Trainer::restore_from_checkpoint() {
@@ -134,9 +157,21 @@ std::string Trainer::restore_from_checkpoint() {
     path = comm::on_first_rank(group_.world, "newest checkpoint", [&] {
       std::vector<std::string> problems;
       checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
-      const auto found = store.newest_good(&problems);
+      // The steps behind a checkpoint must be in the ledger.
+      const auto steps = steps_in_ledger();
+      const auto found = store.newest_good(&problems, [&](std::int64_t step) {
+        if (step <= steps) return true;
+        problems.push_back("checkpoint of step " + std::to_string(step) +
+                           ": the ledger is whole up to step " + std::to_string(steps) +
+                           " only (lines are missing or changed)");
+        return false;
+      });
       for (const auto& problem : problems) options_.warn("passed over: " + problem);
       if (!found && !problems.empty()) throw base::CheckpointError(problems.front());
+      if (!found && steps > 0) {
+        options_.warn("no checkpoint is left of " + std::to_string(steps) +
+                      " steps: they are computed again");
+      }
       return found.value_or("");
     });
     if (path.empty()) return "start";  // it never came to a checkpoint
@@ -146,6 +181,11 @@ std::string Trainer::restore_from_checkpoint() {
   metrics_step_ = steps_done_;  // unless the checkpoint says otherwise, as older ones do not
   take_metadata(info.metadata_json);
   return path;
+}
+
+std::int64_t Trainer::steps_in_ledger() const {
+  if (!options_.files.file_size(options_.run.ledger_path())) return 0;
+  return std::ssize(checkpoints::read_ledger(options_.files, options_.run.ledger_path()).entries);
 }
 
 void Trainer::take_metadata(const std::string& text) {
@@ -318,8 +358,8 @@ void Trainer::face_divergence(StepNote& note) {
     throw base::DivergenceError(
         decision.reason + " in step " + std::to_string(note.step) +
         " (training diverged: the learning rate is too high, or a sample is bad; events.jsonl has "
-        "the step's samples); lower train.optimizer.lr, set train.clip_norm or another "
-        "train.divergence.policy, then resume from the last checkpoint");
+        "the step's samples); start a run with a lower train.optimizer.lr, with "
+        "train.clip_norm or another train.divergence.policy");
   }
   if (recorder_) {
     options_.warn("step " + std::to_string(note.step) + " diverged: " + decision.reason + "; " +
@@ -332,7 +372,14 @@ void Trainer::face_divergence(StepNote& note) {
 std::int64_t Trainer::go_back(const StepNote& note) {
   const auto path = comm::on_first_rank(group_.world, "checkpoint to go back to", [&] {
     checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
-    const auto found = store.newest_good();
+    // Not that of a stop in between, or the result would depend on it; where checkpoints are made
+    // by time alone, any.
+    const auto& config = options_.config.checkpoint;
+    const auto before = [&](std::int64_t step) { return step < note.step; };
+    auto found = store.newest_good(nullptr, [&](std::int64_t step) {
+      return before(step) && due_by_count(config, made_.steps_per_epoch, step);
+    });
+    if (!found) found = store.newest_good(nullptr, before);
     if (!found) {
       throw base::DivergenceError("step " + std::to_string(note.step) +
                                   " diverged and there is no checkpoint to go back to (none was "
@@ -384,21 +431,27 @@ bool Trainer::evaluate_now(std::int64_t step) {
   return true;
 }
 
-void Trainer::consider_best(std::int64_t step) {
+BestMetric Trainer::metric_of_best() const {
   const auto& wanted = options_.config.checkpoint.best;
-  if (metrics_step_ != step || wanted == "none") return;
-  auto metric = best_metric(made_.objective_kind);
-  if (wanted != "auto") metric = {.name = wanted, .larger_is_better = wanted == "accuracy"};
-  const auto found = metrics_.find(metric.name);
-  if (found == metrics_.end()) {
-    throw base::ConfigError("checkpoint.best names metric " + base::quote(wanted) +
-                            ", evaluation has no such one; leave it at auto");
-  }
-  const bool better =
-      metric.larger_is_better ? found->second > best_value_ : found->second < best_value_;
+  if (wanted == "auto") return best_metric(made_.objective_kind);
+  return {.name = wanted, .larger_is_better = wanted == "accuracy"};
+}
+
+void Trainer::require_best_metric() const {
+  const auto& wanted = options_.config.checkpoint.best;
+  if (wanted == "none" || made_.objective->metrics({}).contains(metric_of_best().name)) return;
+  throw base::ConfigError("checkpoint.best names metric " + base::quote(wanted) +
+                          ", evaluation has no such one; leave it at auto");
+}
+
+void Trainer::consider_best(std::int64_t step) {
+  if (metrics_step_ != step || options_.config.checkpoint.best == "none") return;
+  const auto metric = metric_of_best();
+  const double value = metrics_.at(metric.name);
+  const bool better = metric.larger_is_better ? value > best_value_ : value < best_value_;
   if (best_step_ < 0 || better) {
     best_step_ = step;
-    best_value_ = found->second;
+    best_value_ = value;
   }
 }
 

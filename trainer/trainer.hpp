@@ -78,6 +78,8 @@ class Trainer {
   /// Says what the state comes from: `start`, `memory` or the checkpoint's path.
   std::string restore();
   bool restore_from_memory();
+  std::optional<std::int64_t> missing_for_rollback(std::int64_t step) const;
+  std::int64_t steps_in_ledger() const;
   std::string restore_from_checkpoint();
   void take_metadata(const std::string& text);
   void open_record(const std::string& from, std::chrono::nanoseconds loading);
@@ -98,6 +100,9 @@ class Trainer {
   bool evaluation_due(std::int64_t step) const;
   /// False when a request to stop cut it short on some rank: it is made up for after the resume.
   bool evaluate_now(std::int64_t step);
+  BestMetric metric_of_best() const;
+  /// Throws ConfigError when evaluations have no such metric. Local.
+  void require_best_metric() const;
   void consider_best(std::int64_t step);
   /// Saves in the background, or, when the run ends with this step, until it is durable.
   void save(const StepNote& note, bool ends);

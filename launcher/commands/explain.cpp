@@ -33,11 +33,11 @@ constexpr std::array kAdvice{
            "inspect FILE'"},
     Advice{ExitCode::kEnvironment, "run 'lockstep doctor': it checks what a run needs here"},
     Advice{ExitCode::kDiverged,
-           "lower train.optimizer.lr or set train.clip_norm, then train "
-           "again or resume from an older checkpoint"},
+           "start a run with a lower train.optimizer.lr, with train.clip_norm "
+           "or with another train.divergence.policy"},
     Advice{ExitCode::kCheckpoint,
-           "run 'lockstep verify RUN': it names the damaged file; older "
-           "checkpoints of the run may be good"},
+           "run 'lockstep verify RUN': it names the damaged files; 'lockstep "
+           "resume RUN' takes the newest checkpoint that is good"},
     Advice{
         ExitCode::kGate,
         "the run or the data themselves could be read; compare what was found with what was asked "

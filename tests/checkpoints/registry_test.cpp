@@ -112,10 +112,39 @@ TEST_F(Registry, VerifiesARunInWhichEverythingAgrees) {
   const auto result = verify_run(files_, make("exp", 2));
 
   EXPECT_TRUE(result.good);
-  EXPECT_THAT(result.lines, ElementsAre("ledger: 2 steps, chain whole, 0 repeated, 0 skipped",
+  EXPECT_THAT(result.lines, ElementsAre("ledger: 2 steps, chain whole, none repeated or missing",
                                         "checkpoint step-00000002: 4 extents right, state digest " +
                                             SavedState(2).digest().substr(0, 12),
                                         "record: agrees with the ledger's last line"));
+}
+
+TEST_F(Registry, VerifiesEveryCheckpointAndCountsDroppedUpdates) {
+  const auto run = make("exp", 2);
+  {
+    LedgerWriter ledger(files_, run.ledger_path(), 2);
+    ledger.append({.step = 3, .samples = "5a", .skipped = "loss is not finite"});
+    ledger.append({.step = 4, .samples = "5a", .state_digest = SavedState(4).digest()});
+  }
+  CheckpointStore store(files_, run.checkpoints_path());
+  tests::save(store, SavedState(4));
+  auto record = run.read_record();
+  record.step = 4;
+  record.state_digest = SavedState(4).digest();
+  run.write_record(record);
+
+  auto result = verify_run(files_, run);
+  EXPECT_TRUE(result.good);
+  EXPECT_THAT(result.lines,
+              ElementsAre("ledger: 4 steps, chain whole, none repeated or missing, updates of 1 "
+                          "dropped",
+                          HasSubstr("step-00000002: 4 extents right"),
+                          HasSubstr("step-00000004: 4 extents right"), HasSubstr("record")));
+
+  files_.remove_all(run.checkpoints_path() + "/step-00000002/model.safetensors");
+  result = verify_run(files_, run);
+  EXPECT_FALSE(result.good);
+  EXPECT_THAT(result.lines[1], HasSubstr("checkpoint: BROKEN"));
+  EXPECT_THAT(result.lines[2], HasSubstr("step-00000004: 4 extents right"));
 }
 
 TEST_F(Registry, FindsAChangedLedgerLine) {

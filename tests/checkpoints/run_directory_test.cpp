@@ -185,10 +185,12 @@ TEST_F(RunDirectoryTest, LetsOneProcessAtATimeWriteARun) {
   const auto run = make("exp");
   {
     const RunLock lock(run);
+    EXPECT_EQ(holder_of(run), this_holder());
     EXPECT_EQ(text_of<base::EnvironmentError>([&] { RunLock second(run); }),
               "run 'exp' is being written by process " + std::to_string(::getpid()) + " on host " +
                   base::host_name() + " (two trainers would destroy it); wait for it or stop it");
   }
+  EXPECT_EQ(holder_of(run), "");
   EXPECT_NO_THROW(RunLock again(run));
 }
 

@@ -274,7 +274,7 @@ NcclResult FakeNccl::meet(Handle& handle, const void* in, void* out, comm::Devic
   if (faults.breaks == number) handle.broken = true;
   FakeDevice::launch(stream, [this, &handle, in, out, number, stuck, combine = std::move(combine)] {
     std::unique_lock meeting_lock(mutex_);
-    if (stuck || handle.broken) {
+    if (stuck || handle.broken || let_go_) {
       await(meeting_lock, handle, [] { return false; });
       return;
     }

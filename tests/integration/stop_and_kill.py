@@ -4,6 +4,7 @@ the bits of an undisturbed run."""
 
 import os
 import signal
+import time
 
 from lab import LOCKSTEP, Lab, check, check_contains, processes_with, wait_for, worker_pids
 
@@ -61,3 +62,33 @@ with Lab() as lab:
     orphaned.communicate(timeout=PATIENCE_SECONDS)
     wait_for(lambda: not workers_of(lab, "orphaned"), "the workers of a killed supervisor to end",
              PATIENCE_SECONDS)
+
+    # A stop while the ranks are being started once ended them, with what memory held of the run.
+    for pause in (0.02, 0.1, 0.3):
+        early = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", f"early-{pause}")
+        time.sleep(pause)
+        early.send_signal(signal.SIGTERM)
+        output, _ = early.communicate(timeout=PATIENCE_SECONDS)
+        # Before it listens at all the command is ended as any other.
+        allowed = (75,) if pause > 0.1 else (75, -signal.SIGTERM)
+        check(early.returncode in allowed, f"after {pause} s it exits {early.returncode}:\n{output}")
+    lab.lockstep("resume", "early-0.3", "--ranks", 1)
+    check(lab.show("early-0.3")["state_digest"] == calm, "a run stopped early has other bits")
+
+    # Whoever is refused a run that is being written leaves no word in it: once that run took the
+    # words for its own, and was not restarted any more.
+    busy = lab.start(LOCKSTEP, "train", "exp.yaml", "train.steps=2000", "--ranks", 2, "--name",
+                     "busy")
+    wait_for(lambda: lab.ledger_lines("busy") > 5, "the first steps", PATIENCE_SECONDS)
+    check_contains(lab.lockstep("resume", "busy", code=4).stderr, "is being written by process")
+    refused = lab.mpirun(2, "resume", "busy", code=4)
+    check_contains(refused.stderr, "is being written by process")
+    check(not [event for event in lab.lines("busy", "events.jsonl")
+               if event["event"] == "failure"], "a refused launch wrote into the run")
+    os.kill(workers_of(lab, "busy")[-1], signal.SIGKILL)
+    wait_for(lambda: any(event["event"] == "restart"
+                         for event in lab.lines("busy", "events.jsonl")),
+             "the restart after a killed rank", PATIENCE_SECONDS)
+    busy.send_signal(signal.SIGTERM)
+    busy.communicate(timeout=PATIENCE_SECONDS)
+    check(busy.returncode == 75, f"a restarted run that is stopped exits {busy.returncode}")

@@ -24,6 +24,10 @@ TEST(CheckpointCadence, IsDueAfterSoManyStepsAndSoManyEpochs) {
         step == 4 || step == 8 || step == 10 || step == 12 || step == 16 || step == 20;
     EXPECT_EQ(cadence.due(step), wanted) << step;
   }
+  EXPECT_EQ(last_due_by_count(config, 5, 3), 0);
+  EXPECT_EQ(last_due_by_count(config, 5, 11), 10);
+  EXPECT_EQ(last_due_by_count(config, 5, 12), 12);
+  EXPECT_FALSE(due_by_count(config, 5, 0));
 }
 
 TEST(CheckpointCadence, IsNeverDueWhereAllKnobsAreOff) {

@@ -100,23 +100,51 @@ TEST_F(CheckpointingTest, WarnsWhereThoseThatAreToStayWillNotFit) {
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
-TEST_F(CheckpointingTest, SavesLaterWhatFallsDueWhileAnotherSaveIsUnderWay) {
+// Saves by steps once moved when a former one took long, so that which checkpoints there were, and
+// with them what a rollback made of a run, depended on the disk.
+TEST_F(CheckpointingTest, SavesByStepsAtThoseStepsWhateverIsUnderWay) {
   config_.checkpoint.every_steps = 100;
   on_ranks(1, [&](Checkpointing& checkpointing, comm::Communicator&) {
     EXPECT_FALSE(checkpointing.wanted(note(99, JobState::kNone), false));
     EXPECT_TRUE(checkpointing.wanted(note(100, JobState::kNone), false));
     checkpointing.save({.step = 100}, -1);
-    EXPECT_FALSE(checkpointing.wanted(note(101, JobState::kNone), false));
-    EXPECT_FALSE(checkpointing.wanted(note(200, JobState::kNone), false));
+    EXPECT_FALSE(checkpointing.wanted(note(101, JobState::kRunning), false));
+    EXPECT_TRUE(checkpointing.wanted(note(200, JobState::kRunning), false));
+    checkpointing.save({.step = 200}, -1);
+    checkpointing.save_and_wait({.step = 201}, -1);
+    EXPECT_THAT(steps(), ElementsAre(100, 200, 201));
+  });
+}
 
-    std::int64_t step = 200;
+TEST_F(CheckpointingTest, SavesByTimeLaterWhereAnotherSaveIsUnderWay) {
+  config_.checkpoint.every_steps = 0;
+  on_ranks(1, [&](Checkpointing& checkpointing, comm::Communicator&) {
+    checkpointing.save({.step = 100}, -1);
+    auto asked = note(150, JobState::kRunning);
+    asked.result.signals.save_asked = 1;
+    EXPECT_FALSE(checkpointing.wanted(asked, false));
+
+    std::int64_t step = 150;
     while (!checkpointing.wanted(note(step, JobState::kNone), false)) {
       checkpointing.step_done(note(++step, checkpointing.signals(0).job));
     }
     checkpointing.save({.step = step}, -1);
     checkpointing.save_and_wait({.step = step + 1}, -1);
     EXPECT_THAT(steps(), ElementsAre(100, step, step + 1));
-    EXPECT_GT(step, 200);
+    EXPECT_GT(step, 150);
+  });
+}
+
+// A stop saves in between; without this it would push out what a rollback goes back to.
+TEST_F(CheckpointingTest, KeepsWhatARollbackWouldGoBackTo) {
+  config_.checkpoint.every_steps = 100;
+  config_.checkpoint.keep = 1;
+  config_.train.divergence.policy = "rollback";
+  on_ranks(1, [&](Checkpointing& checkpointing, comm::Communicator&) {
+    for (const std::int64_t step : {100, 133, 150}) checkpointing.save_and_wait({.step = step}, -1);
+    EXPECT_THAT(steps(), ElementsAre(100, 150));
+    checkpointing.save_and_wait({.step = 200}, -1);
+    EXPECT_THAT(steps(), ElementsAre(200));
   });
 }
 
