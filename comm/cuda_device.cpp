@@ -80,7 +80,10 @@ class CudaDevice final : public DeviceApi {
   }
   bool is_done(DeviceEvent event) override {
     const auto result = cudaEventQuery(event_of(event));
-    if (result == cudaErrorNotReady) return false;
+    if (result == cudaErrorNotReady) {
+      (void)cudaGetLastError();  // it is no error
+      return false;
+    }
     check_cuda(result, "cudaEventQuery");
     return true;
   }

@@ -445,7 +445,7 @@ void describe(V& v, C& c) {
                  "sums of gradients and optimizer states are f32 either way",
        .names = {"f32", "bf16"}});
   v.knob("share_devices", c.share_devices,
-         {.effect = "let ranks of a host share a GPU when there are fewer; slower, for trying out",
+         {.effect = "let ranks of a host share a GPU when there are fewer, to evaluate and predict",
           .affects = Affects::kExecution});
   v.knob("dense_kernels", c.dense_kernels,
          {.effect = "with compute.threads 1: Lockstep's own kernels for dense layers, faster than "

@@ -203,6 +203,8 @@ std::vector<HostSlots> parse_hosts(std::string_view text) {
 LaunchPlan plan_launch(const LaunchRequest& request) {
   LaunchPlan plan;
   plan.kind = choose_kind(request);
+  plan.all_here = plan.kind == LaunchKind::kLocal ||
+                  (plan.kind == LaunchKind::kMpirun && on_this_host_alone(request));
   plan.ranks = request.ranks;
   check(request, plan.kind);
   if (request.micro_batches > 0) {

@@ -40,6 +40,7 @@ enum class LaunchKind { kLocal, kMpirun, kSrun };
 struct LaunchPlan {
   LaunchKind kind = LaunchKind::kLocal;
   int ranks = 1;
+  bool all_here = true;  ///< all ranks are processes of this host
   std::vector<std::string> argv;
   /// Added to this process's environment. Never replaces what the user has set.
   std::map<std::string, std::string> environment;

@@ -12,6 +12,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
+#include "base/text.hpp"
 #include "launcher/rank_watch.hpp"
 #include "launcher/status_board.hpp"
 
@@ -25,7 +26,7 @@ constexpr std::chrono::milliseconds kLook{250};  // from one search for a hang t
 constexpr std::chrono::milliseconds kStacksPatience{300};
 constexpr std::chrono::seconds kLeastTimeToStop{2};
 /// For ranks to be started, before they are told to stop.
-constexpr std::chrono::seconds kStartPatience{3};
+constexpr std::chrono::seconds kStartPatience{10};
 /// From a rank's failure, which it tells the others, to the end of those that did not listen.
 constexpr std::chrono::seconds kFarewell{5};
 
@@ -56,6 +57,7 @@ class Launch {
   Launch(const LaunchPlan& plan, const SuperviseOptions& options)
       : options_(options), board_(plan.ranks), watch_(board_), hang_(options.hang) {
     facts_.kind = plan.kind;
+    all_here_ = plan.all_here;
     auto environment = merged(options.environment, plan.environment);
     environment[kBoardVariable] = board_.address();
     child_ = std::make_unique<ChildProcess>(
@@ -70,6 +72,7 @@ class Launch {
       follow_stop_requests();
       follow_ranks();
       look_for_a_hang();
+      look_for_a_start();
     }
     take_account();
     return std::move(facts_);
@@ -132,12 +135,35 @@ class Launch {
   }
 
   /// A rank that has no handler yet would end by the signal, and with it what memory holds of the
-  /// run: it is sent when all are there, or after a while, as other hosts' are not seen.
+  /// run: it is sent when all are there. Those of other hosts are not seen.
   void tell_ranks_to_stop() {
     if (!tell_at_ || over_) return;
-    if (!watch_.complete() && steady_clock::now() < *tell_at_ + kStartPatience) return;
+    const bool late = steady_clock::now() >= *tell_at_ + kStartPatience;
+    if (all_here_ && !watch_.complete() && !late) return;
     child_->signal(SIGUSR1);
     tell_at_.reset();
+    if (all_here_ && !watch_.complete()) {
+      // What never started does not hear of it either.
+      show("not all ranks were there yet: they are ended\n");
+      facts_.stop_requests = 2;
+      child_->stop();
+    }
+  }
+
+  /// A rank that is not there cannot be seen to hang.
+  void look_for_a_start() {
+    if (!all_here_ || over_ || facts_.hang || watch_.complete()) return;
+    const auto longest = options_.hang.longest;
+    if (longest.count() <= 0 || steady_clock::now() < started_ + longest) return;
+    Verdict verdict;
+    verdict.cause = "hang";
+    verdict.exit_code = static_cast<int>(base::ExitCode::kFailed);
+    verdict.message =
+        "not all ranks have started within " +
+        base::format_duration(std::chrono::duration_cast<std::chrono::nanoseconds>(longest));
+    verdict.advice = "see what their processes do (ps), or raise launch.deadline_seconds";
+    facts_.hang = std::move(verdict);
+    child_->stop();
   }
 
   void take_stop_request() {
@@ -226,6 +252,8 @@ class Launch {
   RankWatch watch_;
   HangWatch hang_;
   steady_clock::time_point next_look_;
+  const steady_clock::time_point started_ = steady_clock::now();
+  bool all_here_ = true;
   std::unique_ptr<ChildProcess> child_;
   MessageFilter filter_;
   LaunchFacts facts_;

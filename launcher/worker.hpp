@@ -63,6 +63,7 @@ struct Worker {
   trainer::GpuModule* gpus = nullptr;              ///< null unless a GPU may be used
   std::unique_ptr<trainer::DeviceContext> device;  ///< where this rank computes; null: the CPU
   std::string device_name;                         ///< its model
+  std::string device_problem;                      ///< why a GPU that is there is not used
 
   RankRow& row() { return board ? board->row(launched.rank) : own_row; }
   base::Position& position() { return row().position; }

@@ -27,7 +27,15 @@ void load_device(Worker& worker) {
         "set compute.device to auto or run elsewhere");
   }
   if (wanted == "auto" && trainer::find_gpu_module().empty()) return;
-  worker.gpus = &trainer::load_gpu_module();
+  try {
+    worker.gpus = &trainer::load_gpu_module();
+    worker.gpus->devices();
+  } catch (const base::DeviceError& error) {
+    if (wanted != "auto") throw;
+    // As in a container on a host with GPUs that was given none.
+    worker.gpus = nullptr;
+    worker.device_problem = error.what();
+  }
 }
 
 void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
@@ -39,6 +47,15 @@ void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
   std::vector<std::vector<std::string>> seen;
   for (const auto& list : lists) {
     seen.push_back(list.empty() ? std::vector<std::string>() : base::split(list, '\n'));
+  }
+  if (!worker.device_problem.empty() && session.world().rank() == 0) {
+    log.warning("computing on the CPU: " + worker.device_problem);
+  }
+  const bool trains = worker.writes_run() || worker.arguments.verb == Verb::kReplay;
+  if (trains && compute.share_devices && session.world().size() > 1 && !mine.empty()) {
+    throw base::ConfigError(
+        "compute.share_devices is for evaluation and prediction (NCCL takes one rank a GPU); train "
+        "on one rank, or on as many as there are GPUs");
   }
   // All ranks of the run or none: the choice is the same everywhere.
   std::int64_t some = mine.empty() ? 0 : 1;

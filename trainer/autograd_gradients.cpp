@@ -80,7 +80,7 @@ void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatc
                       arrived, losses, times);
       Laps laps;
       merge(merges, {0, end});
-      if (arrived) merge(merges, {space_.layout().parameter_count, sums_->floats()});
+      if (arrived) merge(merges, {space_.memory().buffers, sums_->floats()});
       laps.add_to(times.exchange);
     }
   }
@@ -109,7 +109,8 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
     const Autocast autocast(device, space_.precision());
     const auto outputs = space_.model().forward(
         batch.inputs.to(device), {Phase::kTraining, generator_, options_.dense_kernels});
-    return objective_.loss(outputs, batch.targets.to(device));
+    // Of short floats the loss would have two digits, and its gradient as well.
+    return objective_.loss(outputs.to(at::kFloat), batch.targets.to(device));
   }();
   laps.add_to(times.forward);
   loss.backward();

@@ -69,6 +69,8 @@ class CudaModule final : public GpuModule {
       at::globalContext().setDeterministicCuDNN(true);
       at::globalContext().setBenchmarkCuDNN(false);
     }
+    // f32 is f32: convolutions would be TF32 otherwise, and matrix products are not.
+    at::globalContext().setAllowTF32CuDNN(false);
     c10::cuda::set_device(index);
     // Not the default stream, which waits for others and cannot be captured.
     const auto stream = c10::cuda::getStreamFromPool(false, index);

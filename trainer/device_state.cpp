@@ -134,8 +134,9 @@ void DeviceState::pin(std::span<std::byte> memory) {
 }
 
 DeviceState::~DeviceState() {
+  if (nccl_.has_failed()) return;  // the process's end frees it all, and waits for nobody
   for (auto* memory : pinned_) device_.api->unpin(memory);
-  if (!nccl_.has_failed()) release();  // else the process's end does, and waits for nobody
+  release();
 }
 
 template <class Value>
@@ -191,8 +192,6 @@ void DeviceState::update(std::int64_t step, double lr, double divisor, const flo
   // Each number has one rank that does not add 0: the sums are exact.
   nccl_.all_reduce(own_squares_, squares_, static_cast<std::size_t>(square_count_),
                    comm::DeviceType::kFloat64, comm::ReduceOp::kSum, "gradient norms");
-  device_.api->copy_to_host(host_squares_.data(), squares_, block_count_ * sizeof(double),
-                            nccl_.stream());
   nccl_.finish_before(compute);
 
   kernels.scale(squares_, static_cast<std::int64_t>(block_count_),
@@ -216,6 +215,9 @@ void DeviceState::update(std::int64_t step, double lr, double divisor, const flo
 const std::vector<double>& DeviceState::wait() {
   nccl_.begin_after(device_.compute);
   nccl_.wait("a step on all devices");
+  device_.api->copy_to_host(host_squares_.data(), squares_, block_count_ * sizeof(double),
+                            nccl_.stream());
+  nccl_.wait("gradient norms");
   return host_squares_;
 }
 

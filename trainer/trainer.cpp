@@ -269,7 +269,11 @@ bool Trainer::conclude(const StepNote& note) {
   const auto every = options_.config.log.digest_every_steps;
   const bool digest_due =
       !save_now && ((ends && !stopped_) || (every > 0 && note.step % every == 0));
-  if (digest_due) digest_ = keeper_->digest(note.step);
+  if (digest_due) {
+    // On a device both are of the one image in memory.
+    if (checkpointing_ && options_.place.device != nullptr) checkpointing_->finish();
+    digest_ = keeper_->digest(note.step);
+  }
   if (recorder_ && recorder_->last_step() < note.step) {
     recorder_->step_done(note, digest_due ? digest_ : "", metrics_due(note.step));
   }
@@ -311,8 +315,9 @@ MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
   if (options_.faults.wants(base::Fault::Kind::kCorrupt, base::Phase::kStep, step) &&
       batch.index == made_.loader.micro_begin) {
     // As a bad memory cell does: the lowest bit of a parameter in this node's or device's copy.
-    const torch::NoGradGuard no_grad;
-    auto first = made_.step->parameters().model().parameters().front().flatten()[0];
+    const auto& memory = made_.step->parameters().memory();
+    const auto first =
+        at::from_blob(memory.flat, {1}, at::TensorOptions(at::kFloat).device(memory.device));
     first.fill_(std::bit_cast<float>(std::bit_cast<std::uint32_t>(first.item<float>()) ^ 1U));
   }
   return batch;

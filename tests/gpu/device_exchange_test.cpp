@@ -27,6 +27,7 @@ TEST_F(ExchangeOnAGpu, LeavesTheSumsOfAllPartials) {
   check_cuda(cudaMemcpy(exchange.partial(0), gradient.data(), gradient.size() * sizeof(float),
                         cudaMemcpyHostToDevice),
              "cudaMemcpy");
+  check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
 
   exchange.ready(kFloats / 2, stream_);
   exchange.ready_all(stream_);

@@ -31,6 +31,8 @@ class GpuTest : public testing::Test {
     allocated_.push_back(memory);
     comm::check_cuda(cudaMemcpy(memory, values.data(), values.size_bytes(), cudaMemcpyHostToDevice),
                      "cudaMemcpy");
+    // From memory that is not pinned it may go on after the call, beside other streams.
+    comm::check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     return memory;
   }
   /// After all that is in any stream.

@@ -25,8 +25,10 @@ class Supervise : public testing::Test {
     };
   }
 
-  LaunchEnd run(const std::string& script) {
+  /// `all_here`: the script's processes must appear on the board, as workers do.
+  LaunchEnd run(const std::string& script, bool all_here = false) {
     LaunchPlan plan;
+    plan.all_here = all_here;
     plan.argv = {"/bin/sh", "-c", script};
     return Supervisor(options_).run(plan);
   }
@@ -115,6 +117,21 @@ TEST_F(Supervise, TurnsTheFirstStopSignalIntoAnOrderlyStop) {
     EXPECT_THAT(printed_, HasSubstr("stopping: the ranks finish their step and save"));
     EXPECT_THAT(printed_, HasSubstr("stopped\n"));
   }
+}
+
+// A rank that was frozen before it had a place on the board was waited for without end.
+TEST_F(Supervise, EndsALaunchWhoseRanksNeverStart) {
+  const std::string deaf = "trap '' USR1; echo ready >&2; while :; do sleep 0.01; done";
+  send_when_ready({SIGTERM});
+  EXPECT_EQ(run(deaf, true).exit_code, 143);
+  EXPECT_THAT(printed_, HasSubstr("not all ranks were there yet"));
+
+  on_print_ = {};
+  options_.hang.longest = std::chrono::milliseconds(300);
+  const auto end = run(deaf, true);
+  EXPECT_EQ(end.exit_code, 1);
+  ASSERT_TRUE(end.verdict);
+  EXPECT_EQ(end.verdict->message, "not all ranks have started within 300ms");
 }
 
 TEST_F(Supervise, KillsAtTheSecondStopSignal) {
