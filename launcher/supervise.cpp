@@ -137,17 +137,19 @@ class Launch {
   /// A rank that has no handler yet would end by the signal, and with it what memory holds of the
   /// run: it is sent when all are there. Those of other hosts are not seen.
   void tell_ranks_to_stop() {
-    if (!tell_at_ || over_) return;
-    const bool late = steady_clock::now() >= *tell_at_ + kStartPatience;
-    if (all_here_ && !watch_.complete() && !late) return;
-    child_->signal(SIGUSR1);
-    tell_at_.reset();
-    if (all_here_ && !watch_.complete()) {
-      // What never started does not hear of it either.
-      show("not all ranks were there yet: they are ended\n");
-      facts_.stop_requests = 2;
-      child_->stop();
+    const auto now = steady_clock::now();
+    const bool absent = all_here_ && !watch_.complete();
+    if (tell_at_ && !over_ && (!absent || now >= *tell_at_ + kStartPatience)) {
+      child_->signal(SIGUSR1);
+      tell_at_.reset();
+      if (absent) give_up_at_ = now + kLeastTimeToStop;
     }
+    // What never started does not hear of it either.
+    if (!give_up_at_ || over_ || now < *give_up_at_) return;
+    give_up_at_.reset();
+    show("not all ranks were there yet: they are ended\n");
+    facts_.stop_requests = 2;
+    child_->stop();
   }
 
   /// A rank that is not there cannot be seen to hang.
@@ -259,8 +261,9 @@ class Launch {
   LaunchFacts facts_;
   std::optional<RankDeath> death_;
   steady_clock::time_point died_at_;
-  std::optional<steady_clock::time_point> tell_at_;  // a request that ranks do not know of yet
-  int requests_taken_ = 0;                           // of the user
+  std::optional<steady_clock::time_point> tell_at_;     // a request that ranks do not know of yet
+  std::optional<steady_clock::time_point> give_up_at_;  // on ranks that never came
+  int requests_taken_ = 0;                              // of the user
   bool messages_open_ = true;
   bool quiet_ = false;
   bool facts_ended_ = false;  // facts_.end is what the launcher ended with
