@@ -39,8 +39,9 @@ void load_device(Worker& worker) {
 }
 
 void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
-  auto& node = session.group().node;
   const auto& compute = worker.loaded.config.compute;
+  if (compute.device == "cpu") return;
+  auto& node = session.group().node;
   const auto mine =
       worker.gpus != nullptr ? worker.gpus->devices() : std::vector<trainer::GpuInfo>();
   const auto lists = node.all_gather_texts(base::joined(uuids_of(mine), "\n"), "devices");

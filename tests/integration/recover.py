@@ -12,6 +12,7 @@ data:  {train: train.h5, test: train.h5}
 train: {steps: 60, global_batch: 64, micro_batch: 16, optimizer: {name: adamw, lr: 1e-3}}
 evaluate: {every_steps: 20}
 checkpoint: {every_steps: 10, every_epochs: 0, keep: 2}
+compute: {device: cpu}
 """
 
 FAULTS = {
