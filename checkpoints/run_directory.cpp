@@ -261,6 +261,12 @@ std::string read_holder(int descriptor) {
   return holder.empty() ? "another process" : holder;
 }
 
+base::EnvironmentError held_by(const RunDirectory& run, const std::string& holder) {
+  return base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
+                                holder +
+                                " (two trainers would destroy it); wait for it or stop it");
+}
+
 }  // namespace
 
 std::string this_holder() {
@@ -277,6 +283,10 @@ std::string holder_of(const RunDirectory& run) {
   return holder;
 }
 
+void require_free(const RunDirectory& run) {
+  if (const auto holder = holder_of(run); !holder.empty()) throw held_by(run, holder);
+}
+
 RunLock::RunLock(const RunDirectory& run) {
   const auto path = lock_path(run);
   descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -289,9 +299,7 @@ RunLock::RunLock(const RunDirectory& run) {
   if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
     const auto holder = read_holder(descriptor_);
     ::close(descriptor_);
-    throw base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
-                                 holder +
-                                 " (two trainers would destroy it); wait for it or stop it");
+    throw held_by(run, holder);
   }
   const auto text = this_holder();
   if (::ftruncate(descriptor_, 0) != 0 ||

@@ -123,6 +123,8 @@ class RunLock {
   int descriptor_ = -1;
 };
 
+/// Throws EnvironmentError naming the holder when a process writes the run now.
+void require_free(const RunDirectory& run);
 /// Who writes the run now, as `process 12 on host a`; empty when nobody does.
 std::string holder_of(const RunDirectory& run);
 /// The calling process, likewise.

@@ -61,6 +61,7 @@ struct Worker {
   std::optional<base::StopSignal> stop;
   Style style;
   trainer::GpuModule* gpus = nullptr;              ///< null unless a GPU may be used
+  std::vector<trainer::GpuInfo> gpus_seen;         ///< by this process
   std::unique_ptr<trainer::DeviceContext> device;  ///< where this rank computes; null: the CPU
   std::string device_name;                         ///< its model
   std::string device_problem;                      ///< why a GPU that is there is not used

@@ -29,7 +29,7 @@ void load_device(Worker& worker) {
   if (wanted == "auto" && trainer::find_gpu_module().empty()) return;
   try {
     worker.gpus = &trainer::load_gpu_module();
-    worker.gpus->devices();
+    worker.gpus_seen = worker.gpus->devices();
   } catch (const base::DeviceError& error) {
     if (wanted != "auto") throw;
     // As in a container on a host with GPUs that was given none.
@@ -42,8 +42,7 @@ void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
   const auto& compute = worker.loaded.config.compute;
   if (compute.device == "cpu") return;
   auto& node = session.group().node;
-  const auto mine =
-      worker.gpus != nullptr ? worker.gpus->devices() : std::vector<trainer::GpuInfo>();
+  const auto& mine = worker.gpus_seen;
   const auto lists = node.all_gather_texts(base::joined(uuids_of(mine), "\n"), "devices");
   std::vector<std::vector<std::string>> seen;
   for (const auto& list : lists) {

@@ -1,5 +1,5 @@
 #pragma once
-// What a rank needs to compute on its device: made by the GPU module (launcher/gpu_module.hpp), or
+// What a rank needs to compute on its device: made by the GPU module (trainer/gpu_module.hpp), or
 // of fakes in tests. Used by TrainStep and DeviceState. One rank, one thread.
 
 #include <ATen/core/Tensor.h>

@@ -49,13 +49,8 @@ class DeviceState::Sums final : public PartialSums {
   }
   void add(float* into, const float* from, FlatRange range) override {
     const at::AutoDispatchBelowAutograd below;
-    const at::TensorOptions options(at::kFloat);
-    const auto device = state_.device_.where;
     const auto view = [&](float* memory) {
-      return at::for_blob(memory + range.begin, {range.count()})
-          .options(options.device(device))
-          .target_device(device)
-          .make_tensor();
+      return view_of(memory + range.begin, {range.count()}, state_.device_.where);
     };
     view(into).add_(view(const_cast<float*>(from)));
   }

@@ -35,6 +35,8 @@ void for_each_distinct(const Dictionary& named, Visit visit) {
   }
 }
 
+}  // namespace
+
 torch::Tensor view_of(float* memory, at::IntArrayRef shape, at::Device device) {
   const at::TensorOptions options(at::kFloat);
   return at::for_blob(memory, shape)
@@ -42,8 +44,6 @@ torch::Tensor view_of(float* memory, at::IntArrayRef shape, at::Device device) {
       .target_device(device)
       .make_tensor();
 }
-
-}  // namespace
 
 /// Takes a parameter's gradient in place of AccumulateGrad and writes it where the exchange reads
 /// it: no gradient tensor is kept, nothing is zeroed between micro-batches, and a tied parameter

@@ -17,6 +17,9 @@ namespace lockstep::trainer {
 /// neither f32 nor i64.
 ParameterLayout layout_of(const Model& model);
 
+/// A tensor of f32 over memory of `device`, which must outlive it.
+torch::Tensor view_of(float* memory, at::IntArrayRef shape, at::Device device);
+
 /// Memory of the model's state: a node's, the same on all its ranks, or a device's.
 struct StateMemory {
   float* flat = nullptr;       ///< parameters from 0, f32

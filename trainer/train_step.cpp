@@ -22,6 +22,12 @@ constexpr std::int64_t kTileFloats = 4096;  // sum, norm and update meet in the 
 
 std::size_t pages(std::size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
+std::vector<comm::LeafRange> ranges_of(const comm::MicroBatchPlan& plan, int ranks) {
+  std::vector<comm::LeafRange> ranges;
+  for (int rank = 0; rank < ranks; ++rank) ranges.push_back(plan.range_of(rank));
+  return ranges;
+}
+
 FlatRange elements(const std::vector<FlatRange>& blocks, FlatRange share) {
   if (share.count() == 0) return {};
   return {blocks[static_cast<std::size_t>(share.begin)].begin,
@@ -126,27 +132,24 @@ void TrainStep::make_device(const ParameterLayout& layout, StateImage image,
   LOCKSTEP_EXPECT(!options_.keep_last_step, "a last step that is kept beside a device");
   DeviceStateOptions options{.invariant = options_.reduction == Reduction::kInvariant,
                              .micro_batches = options_.micro_batches,
-                             .micro_batches_of_rank = {},
+                             .micro_batches_of_rank = ranges_of(plan, group_.topology.world_size),
                              .optimizer = options_.optimizer,
                              .clip_norm = options_.clip_norm};
-  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
-    options.micro_batches_of_rank.push_back(plan.range_of(rank));
-  }
   device_ = std::make_unique<DeviceState>(group_, *options_.device, layout, blocks_,
                                           std::move(image), std::move(options));
 }
 
 void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatchPlan& plan) {
   const auto& layout = space_->layout();
-  std::vector<comm::LeafRange> micro_batches_of_rank, slice_of_rank;
-  for (int rank = 0; rank < group_.topology.world_size; ++rank) {
-    micro_batches_of_rank.push_back(plan.range_of(rank));
-    const auto slice = elements(blocks_, shares_[static_cast<std::size_t>(rank)]);
-    slice_of_rank.push_back({slice.begin, slice.end});
-  }
   const bool fast = options_.reduction == Reduction::kFast;
+  if (device_) options_.dense_kernels = false;
+  if (options_.dense_kernels) {
+    comm::require_agreement(group_.world, "vector instructions of the processor",
+                            dense_kernels_available() ? "x86-64-v3" : "none");
+    options_.dense_kernels = dense_kernels_available();
+  }
   const AutogradOptions autograd{.seed = options_.seed,
-                                 .dense_kernels = options_.dense_kernels && !device_,
+                                 .dense_kernels = options_.dense_kernels,
                                  .fold_in_turn = fast,
                                  .range = range_,
                                  .micro_batches = options_.micro_batches};
@@ -155,10 +158,11 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
                                                      device_->sums(memory_->barrier()), autograd);
     return;
   }
-  if (options_.dense_kernels) {
-    comm::require_agreement(group_.world, "vector instructions of the processor",
-                            dense_kernels_available() ? "x86-64-v3" : "none");
-    options_.dense_kernels = dense_kernels_available();
+  const auto micro_batches_of_rank = ranges_of(plan, group_.topology.world_size);
+  std::vector<comm::LeafRange> slice_of_rank;
+  for (const auto& share : shares_) {
+    const auto slice = elements(blocks_, share);
+    slice_of_rank.push_back({slice.begin, slice.end});
   }
   auto dense = options_.dense_kernels ? plan_dense(space_->model(), layout,
                                                    options_.micro_batches * options_.micro_batch)
@@ -179,10 +183,8 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
       exchange.leaves_of_rank[static_cast<std::size_t>(rank)] = {rank, rank + 1};
     }
   }
-  auto options = autograd;
-  options.dense_kernels = options_.dense_kernels;
   gradients_ = std::make_unique<AutogradGradients>(
-      *space_, objective, std::make_unique<NodeSums>(group_, std::move(exchange)), options);
+      *space_, objective, std::make_unique<NodeSums>(group_, std::move(exchange)), autograd);
 }
 
 StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBatch()>& next,

@@ -74,7 +74,7 @@ checkpoints::LoadedManifest TrainedModel::load(checkpoints::CheckpointStore& sto
     }
   });
   if (on_device_.defined()) {
-    on_device_.copy_(at::from_blob(host_.flat, on_device_.sizes(), at::TensorOptions(at::kFloat)));
+    on_device_.copy_(view_of(host_.flat, on_device_.sizes(), host_.device));
   }
   return manifest;
 }

@@ -316,8 +316,7 @@ MicroBatch Trainer::poisoned(MicroBatch batch, std::int64_t step) const {
       batch.index == made_.loader.micro_begin) {
     // As a bad memory cell does: the lowest bit of a parameter in this node's or device's copy.
     const auto& memory = made_.step->parameters().memory();
-    const auto first =
-        at::from_blob(memory.flat, {1}, at::TensorOptions(at::kFloat).device(memory.device));
+    const auto first = view_of(memory.flat, {1}, memory.device);
     first.fill_(std::bit_cast<float>(std::bit_cast<std::uint32_t>(first.item<float>()) ^ 1U));
   }
   return batch;

@@ -2,8 +2,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "base/error.hpp"
-#include "base/text.hpp"
 #include "launcher/commands/command.hpp"
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/commands/run_operand.hpp"
@@ -23,11 +21,7 @@ class Resume final : public Command {
   int run(const Session& session) override {
     const auto run = run_.open();
     // Before anything is started or noted in the run that somebody else writes.
-    if (const auto holder = checkpoints::holder_of(run); !holder.empty()) {
-      throw base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
-                                   holder +
-                                   " (two trainers would destroy it); wait for it or stop it");
-    }
+    checkpoints::require_free(run);
     const auto loaded =
         configs::read_config(run.config_path(), {launch_.overrides(), session.environment});
     auto options = launch_;

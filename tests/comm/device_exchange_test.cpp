@@ -11,7 +11,6 @@
 #include <cmath>
 #include <mutex>
 
-#include "comm/fold.hpp"
 #include "comm/micro_batch_plan.hpp"
 #include "comm/thread_communicator.hpp"
 #include "tests/comm/fake_gpu.hpp"
@@ -66,17 +65,6 @@ RC_GTEST_PROP(BucketPlan, TilesTheGradientWithEqualSlices, ()) {
   RC_ASSERT(end == 0);
 }
 
-/// The kernel's reference in the kernel's place.
-class FakeFold final : public DeviceFold {
- public:
-  void fold(std::span<const float* const> partials, std::span<const FoldStep> program, float* out,
-            std::size_t count, DeviceStream stream) override {
-    FakeDevice::launch(stream, [inputs = std::vector(partials.begin(), partials.end()),
-                                steps = std::vector(program.begin(), program.end()), out,
-                                count] { fold_partials(inputs, steps, out, 0, count); });
-  }
-};
-
 constexpr std::int64_t kFloats = 1500;
 constexpr std::int64_t kShared = 70;
 constexpr std::int64_t kMicroBatches = 12;
@@ -96,7 +84,7 @@ float folded(LeafRange subtree, std::int64_t i) {
 /// What all ranks have in the end: parameters that are the gradients' sums, over three steps.
 std::vector<float> summed(int ranks, bool invariant) {
   FakeDevice device;
-  FakeFold fold;
+  tests::ReferenceFold fold;
   const auto nccl = std::make_shared<FakeNccl>();
   std::vector<std::vector<float>> results(static_cast<std::size_t>(ranks));
   run_on_threads(ranks, [&](Communicator& control) {

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "comm/device_exchange.hpp"
+#include "comm/fold.hpp"
 #include "comm/nccl_api.hpp"
 
 namespace lockstep::tests {
@@ -49,6 +51,17 @@ class FakeDevice final : public comm::DeviceApi {
 
  private:
   std::atomic<int> streams_{0}, pinned_{0};
+};
+
+/// The fold kernel's reference in its place.
+class ReferenceFold final : public comm::DeviceFold {
+ public:
+  void fold(std::span<const float* const> partials, std::span<const comm::FoldStep> program,
+            float* out, std::size_t count, comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [inputs = std::vector(partials.begin(), partials.end()),
+                                steps = std::vector(program.begin(), program.end()), out,
+                                count] { comm::fold_partials(inputs, steps, out, 0, count); });
+  }
 };
 
 /// What goes wrong, by rank. Operations count from 1, those that meet only.

@@ -31,10 +31,8 @@ cd "$FOLDER"
 for package in "${wanted[@]}"; do
   compgen -G "${package}_*.deb" >/dev/null && continue
   # What is only a name for others has no file.
-  apt-get download -qq "$package" 2>/dev/null || true
-done
-for package in "${PACKAGES[@]}"; do
-  compgen -G "${package}_*.deb" >/dev/null || {
+  apt-cache show "$package" >/dev/null 2>&1 || continue
+  apt-get download -qq "$package" || {
     echo "prepare: package $package could not be had; run 'apt-get update' and try again" >&2
     exit 4
   }

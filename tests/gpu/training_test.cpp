@@ -5,6 +5,7 @@
 
 #include "comm/serial_communicator.hpp"
 #include "tests/support/fault_file_system.hpp"
+#include "tests/trainer/drawn_batch.hpp"
 #include "trainer/checkpoint_saver.hpp"
 #include "trainer/gpu_module.hpp"
 #include "trainer/models/models.hpp"
@@ -42,16 +43,7 @@ Setting setting_of(const std::string& model) {
 }
 
 MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
-  auto generator = at::detail::createCPUGenerator(static_cast<std::uint64_t>(step * 100 + index));
-  auto sizes = setting.shapes.input_shape;
-  sizes.insert(sizes.begin(), 8);
-  const at::TensorOptions longs(at::kLong);
-  if (setting.shapes.tokens) {
-    const auto tokens = torch::randint(0, setting.shapes.outputs, sizes, generator, longs);
-    return {index, tokens, tokens.roll(1, 1)};
-  }
-  return {index, torch::randn(sizes, generator),
-          torch::randint(0, setting.shapes.outputs, {8}, generator, longs)};
+  return tests::drawn_batch(setting.shapes, setting.objective, 8, index, step * 100 + index);
 }
 
 class TrainingOnAGpu : public testing::Test {

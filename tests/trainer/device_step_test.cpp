@@ -8,6 +8,7 @@
 #include "comm/thread_communicator.hpp"
 #include "tests/support/fault_file_system.hpp"
 #include "tests/support/locked_file_system.hpp"
+#include "tests/trainer/drawn_batch.hpp"
 #include "tests/trainer/fake_device.hpp"
 #include "trainer/checkpoint_saver.hpp"
 #include "trainer/models/models.hpp"
@@ -40,31 +41,14 @@ Setting images() {
 /// With dropout and tied weights.
 Setting tokens() {
   Setting setting;
-  setting.model.name = "gpt";
-  setting.model.layers = 2;
-  setting.model.width = 32;
-  setting.model.heads = 2;
-  setting.model.context = 12;
-  setting.model.dropout = 0.2;
-  setting.model.tie_embeddings = true;
-  setting.shapes = {.input_shape = {12}, .outputs = 50, .tokens = true};
-  setting.objective = ObjectiveKind::kTokens;
+  tests::make_small_gpt(setting);
   setting.step.micro_batches = 7;
   return setting;
 }
 
 MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
-  auto generator = at::detail::createCPUGenerator(
-      static_cast<std::uint64_t>(step * setting.step.micro_batches + index + 1));
-  auto sizes = setting.shapes.input_shape;
-  sizes.insert(sizes.begin(), 3);
-  const at::TensorOptions longs(at::kLong);
-  if (setting.shapes.tokens) {
-    const auto tokens = torch::randint(0, setting.shapes.outputs, sizes, generator, longs);
-    return {index, tokens, tokens.roll(1, 1)};
-  }
-  return {index, torch::randn(sizes, generator),
-          torch::randint(0, setting.shapes.outputs, {3}, generator, longs)};
+  return tests::drawn_batch(setting.shapes, setting.objective, 3, index,
+                            step * setting.step.micro_batches + index + 1);
 }
 
 struct Rank {
@@ -118,7 +102,9 @@ class DeviceStep : public testing::Test {
         body({group, step, keeper, setting});
         world.barrier("the end");
       }
-      if (!world.failure()) EXPECT_EQ(device.device().pinned(), 0);
+      if (!world.failure()) {
+        EXPECT_EQ(device.device().pinned(), 0);
+      }
     });
   }
 

@@ -4,23 +4,12 @@
 
 #include <memory>
 
-#include "comm/fold.hpp"
 #include "tests/comm/fake_gpu.hpp"
 #include "trainer/device_context.hpp"
 #include "trainer/device_reference.hpp"
 #include "trainer/optimizer.hpp"
 
 namespace lockstep::tests {
-
-class ReferenceFold final : public comm::DeviceFold {
- public:
-  void fold(std::span<const float* const> partials, std::span<const comm::FoldStep> program,
-            float* out, std::size_t count, comm::DeviceStream stream) override {
-    FakeDevice::launch(stream, [inputs = std::vector(partials.begin(), partials.end()),
-                                steps = std::vector(program.begin(), program.end()), out,
-                                count] { comm::fold_partials(inputs, steps, out, 0, count); });
-  }
-};
 
 class ReferenceKernels final : public trainer::DeviceKernels {
  public:

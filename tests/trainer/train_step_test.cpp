@@ -9,6 +9,7 @@
 
 #include "base/hash.hpp"
 #include "comm/thread_communicator.hpp"
+#include "tests/trainer/drawn_batch.hpp"
 #include "trainer/models/models.hpp"
 
 namespace lockstep::trainer {
@@ -26,20 +27,8 @@ struct Setting {
 };
 
 MicroBatch drawn(const Setting& setting, std::int64_t step, std::int64_t index) {
-  auto generator = at::detail::createCPUGenerator(
-      static_cast<std::uint64_t>(step * setting.step.micro_batches * setting.joined + index + 1));
-  auto sizes = setting.shapes.input_shape;
-  sizes.insert(sizes.begin(), kMicroBatchSamples);
-  if (setting.shapes.tokens) {
-    const auto tokens =
-        torch::randint(0, setting.shapes.outputs, sizes, generator, at::TensorOptions(at::kLong));
-    return {index, tokens, tokens.roll(1, 1)};
-  }
-  return {index, torch::randn(sizes, generator),
-          setting.objective == ObjectiveKind::kRegression
-              ? torch::randn({kMicroBatchSamples, setting.shapes.outputs}, generator)
-              : torch::randint(0, setting.shapes.outputs, {kMicroBatchSamples}, generator,
-                               at::TensorOptions(at::kLong))};
+  return tests::drawn_batch(setting.shapes, setting.objective, kMicroBatchSamples, index,
+                            step * setting.step.micro_batches * setting.joined + index + 1);
 }
 
 MicroBatch micro_batch(const Setting& setting, std::int64_t step, std::int64_t index) {
@@ -246,15 +235,7 @@ TEST(TrainStep, GivesTheSameBitsWithBatchNorm) {
 
 TEST(TrainStep, GivesTheSameBitsForAGptWithDropoutAndTiedWeights) {
   Setting setting;
-  setting.model.name = "gpt";
-  setting.model.layers = 2;
-  setting.model.width = 32;
-  setting.model.heads = 2;
-  setting.model.context = 12;
-  setting.model.dropout = 0.2;
-  setting.model.tie_embeddings = true;
-  setting.shapes = {.input_shape = {12}, .outputs = 50, .tokens = true};
-  setting.objective = ObjectiveKind::kTokens;
+  tests::make_small_gpt(setting);
   setting.step.micro_batches = 6;
   expect_same_bits(setting, {2, 4});
   const auto library = train(setting, 2);
