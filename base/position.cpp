@@ -6,8 +6,9 @@
 namespace lockstep::base {
 
 const char* name_of(Phase phase) {
-  static constexpr std::array<const char*, kPhases> kNames{
-      "start", "restore", "step", "evaluation", "save", "prediction", "benchmark", "end"};
+  static constexpr std::array<const char*, kPhases> kNames{"start",      "restore",   "step",
+                                                           "evaluation", "save",      "divergence",
+                                                           "prediction", "benchmark", "end"};
   const auto index = static_cast<std::size_t>(phase);
   return index < kNames.size() ? kNames[index] : "unknown";
 }

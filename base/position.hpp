@@ -14,11 +14,12 @@ enum class Phase : std::int32_t {
   kStep,        ///< the steps themselves
   kEvaluation,  ///< metrics of the test data
   kSave,        ///< the part of a save that training waits for
+  kDivergence,  ///< dropping an update, or going back to a checkpoint
   kPrediction,
   kBenchmark,
   kEnd,  ///< after the last step
 };
-inline constexpr int kPhases = 8;
+inline constexpr int kPhases = 9;
 
 /// `step`, `evaluation`, ...
 const char* name_of(Phase phase);

@@ -9,6 +9,7 @@ namespace {
 using Seconds = std::chrono::duration<double>;
 
 constexpr Seconds kAssumedOfANode = std::chrono::hours(24);
+constexpr double kGuessedBytesPerSecond = 500e6;
 
 }  // namespace
 
@@ -18,6 +19,10 @@ Seconds best_interval(Seconds cost, Seconds time_between_failures) {
   if (c >= 2 * m) return Seconds(std::max(m, 0.0));
   const double ratio = c / (2 * m);
   return Seconds(std::sqrt(2 * c * m) * (1 + std::sqrt(ratio) / 3 + ratio / 9) - c);
+}
+
+Seconds guessed_cost(std::uint64_t state_bytes) {
+  return Seconds(static_cast<double>(state_bytes) / kGuessedBytesPerSecond);
 }
 
 Seconds time_between_failures(int nodes, std::int64_t failures, Seconds elapsed) {

@@ -16,6 +16,9 @@ namespace lockstep::checkpoints {
 std::chrono::duration<double> best_interval(std::chrono::duration<double> cost,
                                             std::chrono::duration<double> time_between_failures);
 
+/// What a save is taken to cost training before one was measured.
+std::chrono::duration<double> guessed_cost(std::uint64_t state_bytes);
+
 /// The mean time between failures to reckon with: a day for each node before anything is known
 /// (of the order of what large clusters report), less what the run itself has met: `failures`
 /// restarts in `elapsed`. One failure at that mean counts as seen.

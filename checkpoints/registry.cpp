@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "checkpoints/checkpoint_store.hpp"
@@ -56,6 +57,14 @@ void verify_checkpoint(CheckpointStore& store, const std::string& path,
 
 }  // namespace
 
+RunRecord record_of(const RunDirectory& run) {
+  auto record = run.read_record();
+  const auto wall = base::Clock::system().wall();
+  // What was killed whole could not say so.
+  if (record.status == "running" && !is_running(run, record, wall)) record.status = "failed";
+  return record;
+}
+
 RunList list_runs(base::FileSystem& files, const std::string& base) {
   RunList list;
   for (const auto& name : files.list(base)) {
@@ -63,7 +72,7 @@ RunList list_runs(base::FileSystem& files, const std::string& base) {
     const auto record_path = base::join_path(path, "run.json");
     if (name == "latest" || !files.file_size(record_path)) continue;
     try {
-      list.runs.push_back(parse_run_record(files.read_text(record_path), record_path));
+      list.runs.push_back(record_of(RunDirectory::open(files, base, name)));
     } catch (const base::Error& error) {
       list.warnings.emplace_back(error.what());
     }
@@ -73,7 +82,7 @@ RunList list_runs(base::FileSystem& files, const std::string& base) {
 }
 
 nlohmann::ordered_json show_json(base::FileSystem& files, const RunDirectory& run) {
-  const auto record = run.read_record();
+  const auto record = record_of(run);
   auto json = nlohmann::ordered_json::parse(to_json(record));
   json["path"] = run.path();
   json["world_size"] = record.world_sizes.empty() ? 0 : record.world_sizes.back().world_size;

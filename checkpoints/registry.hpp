@@ -11,6 +11,9 @@
 
 namespace lockstep::checkpoints {
 
+/// run.json, but `failed` where it says `running` of a run that nobody writes or minds any more.
+RunRecord record_of(const RunDirectory& run);
+
 struct RunList {
   std::vector<RunRecord> runs;        ///< oldest first
   std::vector<std::string> warnings;  ///< a line for each run that cannot be read
@@ -27,7 +30,7 @@ struct Verification {
   std::vector<std::string> lines;  ///< a finding each
 };
 
-/// Recomputes the ledger's chain, every digest of the newest checkpoint, and whether ledger,
+/// Recomputes the ledger's chain, every digest of all checkpoints, and whether ledger,
 /// checkpoint and run.json agree.
 Verification verify_run(base::FileSystem& files, const RunDirectory& run);
 

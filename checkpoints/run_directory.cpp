@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -63,6 +64,13 @@ std::vector<std::string> run_names_in(base::FileSystem& files, const std::string
 }
 
 }  // namespace
+
+std::chrono::duration<double> age_of(const RunRecord& record, std::chrono::nanoseconds wall) {
+  std::tm parts{};
+  if (::strptime(record.started.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) return {};
+  const std::chrono::seconds begin(::timegm(&parts));
+  return std::max<std::chrono::duration<double>>(wall - begin, std::chrono::seconds(0));
+}
 
 std::string to_json(const RunRecord& record) {
   nlohmann::ordered_json json;
@@ -314,6 +322,27 @@ RunLock::~RunLock() {
 }
 
 RunLock::RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+// Its own file: the lock's belongs to who writes the run, and run.json is replaced by each write.
+RunMinder::RunMinder(const RunDirectory& run)
+    : descriptor_(::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ >= 0) ::flock(descriptor_, LOCK_SH | LOCK_NB);
+}
+
+RunMinder::~RunMinder() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::nanoseconds wall) {
+  constexpr std::chrono::minutes kYoung{1};
+  if (record.status != "running") return false;
+  if (age_of(record, wall) < kYoung || !holder_of(run).empty()) return true;
+  const int descriptor = ::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool minded = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(descriptor);
+  return minded;
+}
 
 std::string fresh_id() {
   std::random_device random;

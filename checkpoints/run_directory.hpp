@@ -3,6 +3,7 @@
 // trainers from writing one run. Paths and names as the interface promises them.
 // One process writes a run at a time; one thread.
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -52,6 +53,9 @@ struct RunRecord {
   int restarts = 0;
   StepAnatomy step_anatomy{};  ///< since the newest start
 };
+
+/// Time from the run's start to `wall`, the time of day; zero when the record does not tell it.
+std::chrono::duration<double> age_of(const RunRecord& record, std::chrono::nanoseconds wall);
 
 std::string to_json(const RunRecord& record);
 /// Throws CheckpointError naming `path` when it does not parse.
@@ -122,6 +126,23 @@ class RunLock {
  private:
   int descriptor_ = -1;
 };
+
+/// While it exists, somebody starts the run's ranks again when they end: between two launches
+/// nobody holds the lock. Any number of processes may be it.
+class RunMinder {
+ public:
+  explicit RunMinder(const RunDirectory& run);
+  ~RunMinder();
+  RunMinder(const RunMinder&) = delete;
+  RunMinder& operator=(const RunMinder&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
+/// Whether a run whose record says `running` is: somebody writes or minds it, or it began less
+/// than a minute before `wall` and may not have come to that yet.
+bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::nanoseconds wall);
 
 /// Throws EnvironmentError naming the holder when a process writes the run now.
 void require_free(const RunDirectory& run);

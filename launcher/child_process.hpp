@@ -22,6 +22,7 @@ struct ChildOptions {
   std::vector<std::string> argv;                   ///< argv[0] is a path
   std::map<std::string, std::string> environment;  ///< all of it
   std::chrono::milliseconds grace{5000};           ///< from SIGTERM to SIGKILL
+  std::string scratch_path{};  ///< folder that goes with the command, see ScratchFolder
 };
 
 class ChildProcess {

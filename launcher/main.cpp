@@ -4,7 +4,7 @@
 #include "launcher/command_line.hpp"
 
 int main(int argc, char** argv) {
-  // A closed pipe is an error like any other: `lockstep runs | head` ends with its message.
+  // Whoever reads the output may stop, as in `lockstep runs | head`; the command goes on.
   std::signal(SIGPIPE, SIG_IGN);
   return lockstep::launcher::run_command_line({argv + 1, argv + argc},
                                               lockstep::base::environment_variables());

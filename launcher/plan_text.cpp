@@ -4,6 +4,7 @@
 
 #include "base/file_system.hpp"
 #include "base/text.hpp"
+#include "checkpoints/cadence.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -44,6 +45,16 @@ std::string split_text(const configs::RunConfig& config, const LaunchPlan& plan)
                      plan.micro_batches.back().end, config.train.micro_batch, base::joined(parts));
 }
 
+std::int64_t steps_an_epoch(const configs::RunConfig& config, const PlanFacts& facts) {
+  return facts.samples.value_or(0) / config.train.global_batch;
+}
+
+/// 0 = not known.
+std::int64_t steps_in_all(const configs::RunConfig& config, const PlanFacts& facts) {
+  const auto& train = config.train;
+  return train.steps > 0 ? train.steps : train.epochs * steps_an_epoch(config, facts);
+}
+
 std::string steps_text(const configs::RunConfig& config, const PlanFacts& facts) {
   const auto& train = config.train;
   if (!facts.samples) {
@@ -51,12 +62,12 @@ std::string steps_text(const configs::RunConfig& config, const PlanFacts& facts)
                                          count(train.steps * train.global_batch))
                            : fmt::format("{} epochs", train.epochs);
   }
-  const auto a_epoch = *facts.samples / train.global_batch;
+  const auto a_epoch = steps_an_epoch(config, facts);
   if (a_epoch == 0) {
     return fmt::format("none: {} samples are fewer than train.global_batch {}",
                        count(*facts.samples), train.global_batch);
   }
-  const auto steps = train.steps > 0 ? train.steps : train.epochs * a_epoch;
+  const auto steps = steps_in_all(config, facts);
   const double epochs = static_cast<double>(steps) / static_cast<double>(a_epoch);
   return fmt::format("{} = {:.4g} epochs of {} steps, {} samples", count(steps), epochs,
                      count(a_epoch), count(steps * train.global_batch));
@@ -70,7 +81,58 @@ std::string promise_text(const configs::RunConfig& config) {
   if (config.train.reduction == "fast") {
     return "off: reduction fast sums in the order of the ranks";
   }
+  const auto& checkpoint = config.checkpoint;
+  if (config.train.divergence.policy == "rollback" && checkpoint.every_steps == 0 &&
+      checkpoint.every_epochs == 0) {
+    return "the same state_digest on any number of ranks until a step diverges: a rollback goes "
+           "to a checkpoint that the clock chose (set checkpoint.every_steps)";
+  }
   return "the same state_digest on any number of ranks";
+}
+
+/// `after every epoch and 500 steps, and every 2m5s at first (auto)`
+std::string saves_text(const configs::RunConfig& config, const PlanFacts& facts) {
+  const auto& checkpoint = config.checkpoint;
+  const auto duration = [](std::chrono::duration<double> time) {
+    return base::format_duration(std::chrono::duration_cast<std::chrono::nanoseconds>(time));
+  };
+  std::vector<std::string> parts;
+  if (checkpoint.every_epochs > 0) {
+    parts.push_back(
+        checkpoint.every_epochs == 1 ? "epoch" : fmt::format("{} epochs", checkpoint.every_epochs));
+  }
+  if (checkpoint.every_steps > 0) parts.push_back(fmt::format("{} steps", checkpoint.every_steps));
+  if (checkpoint.every_seconds > 0) {
+    parts.push_back(duration(std::chrono::duration<double>(checkpoint.every_seconds)));
+  }
+  if (checkpoint.every == "auto" && facts.state_bytes) {
+    const int nodes = std::max(1, static_cast<int>(config.launch.hosts.size()));
+    const auto interval = checkpoints::best_interval(
+        checkpoints::guessed_cost(*facts.state_bytes),
+        checkpoints::time_between_failures(nodes, 0, std::chrono::duration<double>(0)));
+    parts.push_back(duration(interval) + " at first (auto, until a save was measured)");
+  }
+  return (parts.empty() ? std::string() : "every " + base::joined(parts) + ", and ") +
+         "at the end or a stop";
+}
+
+std::string disk_text(const configs::RunConfig& config, const PlanFacts& facts) {
+  if (!facts.state_bytes) return "unknown (the worker did not say)";
+  checkpoints::DiskNeed need{.state_bytes = *facts.state_bytes,
+                             .keep = config.checkpoint.keep,
+                             .best = config.checkpoint.best != "none"};
+  if (config.checkpoint.keep_every_steps > 0) {
+    need.kept_for_good = steps_in_all(config, facts) / config.checkpoint.keep_every_steps;
+  }
+  auto text = fmt::format("up to {} for checkpoints of {}", base::format_bytes(need.whole_bytes()),
+                          base::format_bytes(need.state_bytes));
+  if (facts.free_disk_bytes) {
+    text += fmt::format(", {} free", base::format_bytes(*facts.free_disk_bytes));
+    if (*facts.free_disk_bytes < need.whole_bytes()) {
+      text += ": TOO LITTLE, lower checkpoint.keep or set run.directory to another disk";
+    }
+  }
+  return text;
 }
 
 std::string memory_text(const PlanFacts& facts) {
@@ -111,7 +173,9 @@ std::string plan_text(const configs::RunConfig& config, const LaunchPlan& plan,
   add("split", split_text(config, plan));
   add("steps", steps_text(config, facts));
   add("promise", promise_text(config));
+  add("saves", saves_text(config, facts));
   add("memory", memory_text(facts));
+  add("disk", disk_text(config, facts));
   add("files", directory + "/");
   add("", "run.json, config.yaml, overrides.txt, ledger.jsonl, metrics.jsonl, events.jsonl");
   add("", fmt::format("logs/, checkpoints/ (the newest {} and the best)", config.checkpoint.keep));

@@ -20,7 +20,8 @@ struct PlanFacts {
   std::optional<std::uint64_t> node_bytes;   ///< shared memory of a node at this number of ranks
   std::optional<std::uint64_t> kept_bytes;   ///< memory that outlives ranks, not in /dev/shm
   std::uint64_t free_shared_bytes = 0;
-  std::string command;  ///< what to paste into a shell
+  std::optional<std::uint64_t> free_disk_bytes;  ///< where the run's folder will lie
+  std::string command;                           ///< what to paste into a shell
 };
 
 std::string plan_text(const configs::RunConfig& config, const LaunchPlan& plan,

@@ -15,6 +15,7 @@
 #include <ctime>
 
 #include "launcher/exec_words.hpp"
+#include "launcher/scratch_folder.hpp"
 
 namespace lockstep::launcher::detail {
 namespace {
@@ -190,6 +191,7 @@ void run_guard(const ChildOptions& options, int socket, int messages) {
   if (low > 3) close_range(3, low - 1, 0);
   if (high > low + 1) close_range(low + 1, high - 1, 0);
   close_range(high + 1, ~0U, 0);
+  const ScratchFolder held(options.scratch_path);
   Guard(options, socket, messages).run();
 }
 

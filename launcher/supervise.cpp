@@ -14,6 +14,7 @@
 #include "base/stop_signal.hpp"
 #include "base/text.hpp"
 #include "launcher/rank_watch.hpp"
+#include "launcher/scratch_folder.hpp"
 #include "launcher/status_board.hpp"
 
 namespace lockstep::launcher {
@@ -27,6 +28,8 @@ constexpr std::chrono::milliseconds kStacksPatience{300};
 constexpr std::chrono::seconds kLeastTimeToStop{2};
 /// For ranks to be started, before they are told to stop.
 constexpr std::chrono::seconds kStartPatience{10};
+/// For ranks that do not show whether they have heard of it.
+constexpr std::chrono::seconds kUnseenPatience{5};
 /// From a rank's failure, which it tells the others, to the end of those that did not listen.
 constexpr std::chrono::seconds kFarewell{5};
 
@@ -51,6 +54,16 @@ std::map<std::string, std::string> merged(std::map<std::string, std::string> bas
   return base;
 }
 
+/// Has Open MPI (4.1 and 5.0) put there what a killed mpirun would leave behind: it tidies up by
+/// itself only where it ends by itself. What the user has set stands.
+void add_scratch(const std::string& folder, std::map<std::string, std::string>& environment) {
+  static constexpr std::array kSettings{"OMPI_MCA_btl_vader_backing_directory",
+                                        "OMPI_MCA_btl_sm_backing_directory",
+                                        "OMPI_MCA_orte_tmpdir_base", "PRTE_MCA_prte_tmpdir_base"};
+  if (folder.empty()) return;
+  for (const auto* setting : kSettings) environment.emplace(setting, folder);
+}
+
 /// One launch, from its start to the end of its ranks.
 class Launch {
  public:
@@ -60,8 +73,13 @@ class Launch {
     all_here_ = plan.all_here;
     auto environment = merged(options.environment, plan.environment);
     environment[kBoardVariable] = board_.address();
+    std::string scratch;
+    if (plan.kind == LaunchKind::kMpirun && plan.all_here) {
+      scratch = make_scratch_folder();
+      add_scratch(scratch, environment);
+    }
     child_ = std::make_unique<ChildProcess>(
-        ChildOptions{plan.argv, std::move(environment), options.grace});
+        ChildOptions{plan.argv, std::move(environment), options.grace, scratch});
   }
 
   /// Returns what is known when no rank is left.
@@ -142,7 +160,7 @@ class Launch {
     if (tell_at_ && !over_ && (!absent || now >= *tell_at_ + kStartPatience)) {
       child_->signal(SIGUSR1);
       tell_at_.reset();
-      if (absent) give_up_at_ = now + kLeastTimeToStop;
+      if (absent) give_up_at_ = now + kUnseenPatience;
     }
     // What never started does not hear of it either.
     if (!give_up_at_ || over_ || now < *give_up_at_) return;
@@ -174,6 +192,8 @@ class Launch {
       show("stopping: the ranks finish their step and save; once more ends them at once\n");
     } else {
       tell_at_.reset();
+      // The launcher takes seconds over it. Ranks of other hosts are its to end.
+      watch_.signal_all(SIGKILL);
       child_->stop();
     }
   }
@@ -200,6 +220,7 @@ class Launch {
       files.write_atomically(base::join_path(options_.diagnostics_path, "hang.txt"),
                              describe(views, hang_.waited(steady_clock::now().time_since_epoch())));
       std::this_thread::sleep_for(kStacksPatience);
+      show("the ranks hang; what each does is in " + options_.diagnostics_path + "\n");
     } catch (const base::Error& error) {
       show(std::string("warning: ") + error.what() + "\n");
     }

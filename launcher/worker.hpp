@@ -34,6 +34,7 @@ struct Arguments {
   std::string run_dir;
   std::string output;
   trainer::TrialLimits limits;
+  bool save_only = false;  ///< of kResume
   std::string top_k;
   std::string roc_auc = "auto";
   std::vector<std::string> least, most;  ///< gates of an evaluation

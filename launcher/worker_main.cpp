@@ -212,6 +212,8 @@ void declare(CLI::App& app, Arguments& arguments) {
                     "train on the first N global batches, keep no checkpoint");
   auto* resume = add("resume", "go on from a run's newest checkpoint", Verb::kResume, "RUN");
   resume->add_option("overrides", arguments.overrides, "key=value");
+  resume->add_flag("--save-only", arguments.save_only,
+                   "only write the state that memory kept as a checkpoint");
   auto* evaluate = add("evaluate", "metrics of a trained model", Verb::kEvaluate, "RUN");
   evaluate->add_option("--top-k", arguments.top_k, "as 1,3,5");
   evaluate->add_option("--roc-auc", arguments.roc_auc, "auto, on or off")

@@ -137,6 +137,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
        .run = run,
        .from_checkpoint = worker.checkpoint_path,
        .resume = resume,
+       .save_only = worker.arguments.save_only,
        .files = files(),
        .clock = base::Clock::system(),
        .stop = *worker.stop,
@@ -149,7 +150,8 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   worker.position().enter(base::Phase::kEnd);
   faults.reached(base::Phase::kEnd, outcome.step);
   session.world().barrier("the end of the run");
-  if (rank == 0) {
+  // How the run ended is known already to whoever wants its state saved.
+  if (rank == 0 && !worker.arguments.save_only) {
     note_end(worker, outcome.code);
     if (!worker.supervised()) {
       const auto card = end_card(worker.style, run.read_record(), run.path(),

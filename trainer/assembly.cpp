@@ -254,6 +254,11 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.hold_for_saves = step.keep_last_step && config.checkpoint.background;
   step.kept_memory = place.kept_memory;
   step.compare_nodes_every_steps = config.log.compare_nodes_every_steps;
+  if (place.goes_on_from) {
+    step.goes_on_from = [&place, steps_per_epoch = made.steps_per_epoch](std::int64_t done) {
+      return place.goes_on_from(done, steps_per_epoch);
+    };
+  }
   step.kept_identity = config_hash;  // the run's record sees to the data
   made.step =
       std::make_unique<TrainStep>(group, std::move(model), *made.objective, std::move(step));

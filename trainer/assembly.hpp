@@ -3,6 +3,7 @@
 // shared memory, and the training step where one trains. Used by training, evaluation, prediction
 // and `describe`. One rank, one thread.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,7 +26,9 @@ struct TrialLimits {
 
 /// Where a rank computes, and what outlives it there; see TrainStepOptions.
 struct Place {
-  std::string kept_memory{};        ///< without a device
+  std::string kept_memory{};  ///< without a device
+  /// Whether a training run goes on from what that holds; null: always. Collective.
+  std::function<bool(std::int64_t step, std::int64_t steps_per_epoch)> goes_on_from{};
   DeviceContext* device = nullptr;  ///< null: the CPU
 };
 

@@ -11,8 +11,6 @@ using Seconds = std::chrono::duration<double>;
 
 /// Part of a running mean that a new value makes.
 constexpr double kNewPart = 0.1;
-/// What a save is taken to cost before one was measured.
-constexpr double kGuessedBytesPerSecond = 500e6;
 
 }  // namespace
 
@@ -39,7 +37,7 @@ bool CheckpointCadence::due(std::int64_t step) const {
 }
 
 Seconds CheckpointCadence::cost() const {
-  return Seconds(cost_.value_or(static_cast<double>(inputs_.state_bytes) / kGuessedBytesPerSecond));
+  return cost_ ? Seconds(*cost_) : checkpoints::guessed_cost(inputs_.state_bytes);
 }
 
 std::optional<Seconds> CheckpointCadence::interval() const {

@@ -1,7 +1,6 @@
 #include "trainer/checkpointing.hpp"
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
 
 #include "base/text.hpp"
@@ -9,17 +8,6 @@
 #include "comm/agreement.hpp"
 
 namespace lockstep::trainer {
-namespace {
-
-/// Time from `started`, as run.json has it, to `wall`; zero when it is no time.
-std::chrono::duration<double> since(const std::string& started, std::chrono::nanoseconds wall) {
-  std::tm parts{};
-  if (::strptime(started.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) return {};
-  const std::chrono::seconds begin(::timegm(&parts));
-  return std::max<std::chrono::duration<double>>(wall - begin, std::chrono::seconds(0));
-}
-
-}  // namespace
 
 Checkpointing::Checkpointing(CheckpointingOptions options, RankGroup group, TrainStep& train_step)
     : options_(std::move(options)),
@@ -46,8 +34,9 @@ CadenceInputs Checkpointing::cadence_inputs() const {
       .begin = options_.clock.now()};
   if (options_.recorder != nullptr) {
     const auto& record = options_.recorder->record();
-    inputs.time_between_failures = checkpoints::time_between_failures(
-        group_.topology.node_count, record.restarts, since(record.started, options_.clock.wall()));
+    inputs.time_between_failures =
+        checkpoints::time_between_failures(group_.topology.node_count, record.restarts,
+                                           checkpoints::age_of(record, options_.clock.wall()));
   }
   return inputs;
 }
@@ -62,7 +51,7 @@ SaveObserver Checkpointing::observer() {
       .saved =
           [this](const SavedCheckpoint& saved) {
             cadence_.saved(saved.blocked);
-            options_.recorder->checkpoint_saved(saved);
+            options_.recorder->checkpoint_saved(saved, cadence_.interval());
             if (!saved.retention_problem.empty()) {
               options_.warn("older checkpoints stay for now: " + saved.retention_problem);
             }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "checkpoints/json_lines.hpp"
 #include "checkpoints/ledger.hpp"
 #include "trainer/assembly.hpp"
 #include "trainer/divergence.hpp"
@@ -15,7 +17,9 @@
 namespace lockstep::trainer {
 namespace {
 
+/// What is no number is all the same.
 bool same_bits(double a, double b) {
+  if (!std::isfinite(a) && !std::isfinite(b)) return true;
   return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
 }
 
@@ -28,6 +32,25 @@ std::optional<std::string> checkpoint_before(checkpoints::CheckpointStore& store
     if (one.valid && one.step < step) return one.path;
   }
   return std::nullopt;
+}
+
+/// The step that ended the run because it diverged: its numbers are in the events, as the ledger
+/// has finished steps alone. An event has null for what is no number.
+std::optional<checkpoints::LedgerEntry> diverged_after(const ReplayOptions& options,
+                                                       std::int64_t step) {
+  std::optional<checkpoints::LedgerEntry> found;
+  for (const auto& event : checkpoints::read_json_lines(options.files, options.run.events_path())) {
+    if (event.value("event", "") != "divergence" || event.value("action", "") != "stop" ||
+        event.value("step", std::int64_t{0}) != step + 1) {
+      continue;
+    }
+    const auto number = [&](const char* key) {
+      const auto place = event.find(key);
+      return place != event.end() && place->is_number() ? place->get<double>() : std::nan("");
+    };
+    found = {.step = step + 1, .loss = number("loss"), .gradient_norm = number("gradient_norm")};
+  }
+  return found;
 }
 
 void require_step(const ReplayOptions& options,
@@ -62,11 +85,13 @@ bool ReplayReport::same() const {
 }
 
 ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Position& position) {
-  const auto ledger = checkpoints::read_ledger(options.files, options.run.ledger_path());
+  auto ledger = checkpoints::read_ledger(options.files, options.run.ledger_path());
   if (!ledger.problem.empty()) {
     throw base::CheckpointError("ledger " + base::quote(options.run.ledger_path()) + ": " +
                                 ledger.problem + " (it was changed); see 'lockstep verify'");
   }
+  const auto diverged = diverged_after(options, std::ssize(ledger.entries));
+  if (diverged) ledger.entries.push_back(*diverged);
   const auto& train = options.config.train;
   require_step(options, ledger.entries,
                train.micro_batch > 0 ? train.global_batch / train.micro_batch : 1);
@@ -115,7 +140,7 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
       report.micro_batch_loss =
           step.micro_batch_losses(options.step)[static_cast<std::size_t>(options.micro_batch)];
     }
-    if (!entry.skipped.empty()) step.skip(done + 1, "");
+    if (!entry.skipped.empty()) step.take_back(done + 1, done + 1, "");
     position.finished(done + 1);
   }
   report.state_digest = keeper.digest(options.step);

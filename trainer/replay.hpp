@@ -31,7 +31,7 @@ struct ReplayedStep {
   double loss = 0, recorded_loss = 0;
   double gradient_norm = 0, recorded_gradient_norm = 0;
   bool skipped = false;
-  bool same() const;  ///< bit for bit
+  bool same() const;  ///< bit for bit; what is no number is all the same
 };
 
 struct ReplayReport {
@@ -44,6 +44,7 @@ struct ReplayReport {
   bool same() const;
 };
 
+/// The last step may be the one that diverged and ended the run, which the ledger does not have.
 /// `group` has one rank. Throws ConfigError for a step or micro-batch that the run does not have,
 /// CheckpointError when the ledger or a checkpoint is damaged.
 ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Position& position);

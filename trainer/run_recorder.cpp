@@ -112,14 +112,17 @@ std::function<void()> RunRecorder::digest_known(std::int64_t step, const std::st
   };
 }
 
-void RunRecorder::checkpoint_saved(const SavedCheckpoint& saved) {
-  events_.append({{"event", "checkpoint"},
-                  {"time", now()},
-                  {"step", saved.step},
-                  {"state_digest", saved.digest},
-                  {"bytes", saved.bytes},
-                  {"blocked_seconds", seconds(saved.blocked)},
-                  {"seconds", seconds(saved.took)}});
+void RunRecorder::checkpoint_saved(const SavedCheckpoint& saved,
+                                   std::optional<std::chrono::duration<double>> interval) {
+  nlohmann::json event{{"event", "checkpoint"},
+                       {"time", now()},
+                       {"step", saved.step},
+                       {"state_digest", saved.digest},
+                       {"bytes", saved.bytes},
+                       {"blocked_seconds", seconds(saved.blocked)},
+                       {"seconds", seconds(saved.took)}};
+  if (interval) event["next_after_seconds"] = interval->count();
+  events_.append(event);
 }
 
 void RunRecorder::checkpoint_failed(std::int64_t step, const std::string& reason) {

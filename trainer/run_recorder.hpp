@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/file_system.hpp"
@@ -57,7 +58,9 @@ class RunRecorder {
   /// Notes the digest of the state after `step`, whose line is there. Returns what makes the ledger
   /// and run.json durable as they are now, for any thread, once.
   std::function<void()> digest_known(std::int64_t step, const std::string& digest);
-  void checkpoint_saved(const SavedCheckpoint& saved);
+  /// `interval`: that of checkpoint.every auto, from this save on.
+  void checkpoint_saved(const SavedCheckpoint& saved,
+                        std::optional<std::chrono::duration<double>> interval);
   void checkpoint_failed(std::int64_t step, const std::string& reason);
   /// The step of the ledger's newest line.
   std::int64_t last_step() const { return ledger_.last_step(); }

@@ -102,6 +102,10 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     kept_ = std::make_unique<KeptState>(kept_shape, LiveState{state.flat, states_},
                                         memory_->bytes().first(kept_bytes));
     recovered_ = recover(state.flat);
+    if (recovered_ && options_.goes_on_from && !options_.goes_on_from(*recovered_)) {
+      recovered_.reset();
+    }
+    if (!recovered_ && memory_->survived()) clear_states(layout.parameter_count);
   }
 
   if (options_.device != nullptr) {
@@ -433,6 +437,12 @@ std::optional<std::int64_t> TrainStep::recover(float* flat) {
   return step;
 }
 
+void TrainStep::clear_states(std::int64_t parameter_count) {
+  auto own = elements(blocks_, own_blocks());
+  own.end = std::max(own.begin, std::min(own.end, parameter_count));
+  for (auto* state : states_) std::fill(state + own.begin, state + own.end, 0.0F);
+}
+
 void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
   if (!kept_) return;
   const bool first = group_.topology.local_rank == 0;
@@ -445,18 +455,18 @@ void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
   if (first) kept_->start(step, space_->counters(), metadata);
 }
 
-void TrainStep::skip(std::int64_t step, std::string_view metadata) {
+void TrainStep::take_back(std::int64_t step, std::int64_t as_step, std::string_view metadata) {
   LOCKSTEP_EXPECT(kept_ != nullptr, "a step can be taken back only where the last one is kept");
   const auto own = own_blocks();
-  node_barrier("the end of a step to skip");
+  node_barrier("the end of a step to take back");
   for (auto block = own.begin; block < own.end; ++block) {
     LOCKSTEP_EXPECT(kept_->bring_to(block, step - 1), "the undo area does not hold the last step");
   }
   space_->counters() = kept_->counters(step - 1).value();
   const auto flat_count = static_cast<std::size_t>(space_->layout().flat_count());
   relay_.spread(std::as_writable_bytes(std::span(space_->memory().flat, flat_count)), flat_of_rank_,
-                "parameters before the skipped step");
-  begin_at(step, metadata);
+                "parameters before the step taken back");
+  begin_at(as_step, metadata);
 }
 
 void TrainStep::hold() { device_ ? device_->begin_image() : kept_->hold(); }

@@ -48,6 +48,8 @@ struct TrainStepOptions {
   bool hold_for_saves = false;  ///< and a state that is being saved, see `hold`; with the above
   std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
+  /// Whether the run goes on from such a state after so many steps; null: from any. Collective.
+  std::function<bool(std::int64_t step)> goes_on_from{};
   /// Where the step is computed; null: here. It keeps no last step. Outlives the step.
   DeviceContext* device = nullptr;
   Precision precision = Precision::kFloat32;  ///< another one with a device only
@@ -126,14 +128,13 @@ class TrainStep {
   /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
   /// nothing when there was none, or none that is whole.
   std::optional<std::int64_t> recovered() const { return recovered_; }
-  /// It is not this run's after all; then the state comes from elsewhere, see begin_at. Local.
-  void forget_recovered() { recovered_.reset(); }
   /// From now on the state after `step` steps is kept, whatever was there: after construction and
   /// after a checkpoint was loaded, not after recovery. `metadata` is kept with it. Collective.
   void begin_at(std::int64_t step, std::string_view metadata);
+  bool keeps_last_step() const { return kept_ != nullptr; }
   /// Takes the update of step `step` - 1, the newest, back: the state is what it was before, and
-  /// counts as that after `step` steps all the same. Needs `keep_last_step`. Collective.
-  void skip(std::int64_t step, std::string_view metadata);
+  /// counts as that after `as_step` steps. Where the last step is kept. Collective.
+  void take_back(std::int64_t step, std::int64_t as_step, std::string_view metadata);
   /// Losses of the micro-batches of step `step` - 1, the newest, in order. Local.
   std::vector<double> micro_batch_losses(std::int64_t step) const;
 
@@ -166,6 +167,8 @@ class TrainStep {
   bool compares_nodes_in(std::int64_t step) const;
   /// Takes over what former ranks left, when all of it is there. Collective.
   std::optional<std::int64_t> recover(float* flat);
+  /// What an optimizer begins with, where memory has something else. Own blocks.
+  void clear_states(std::int64_t parameter_count);
   KeptShape kept_shape_of(const ParameterLayout& layout, FlatRange ranks, std::size_t states) const;
   /// Of the part of a table that does not depend on the number of ranks.
   std::size_t fixed_table_bytes() const;

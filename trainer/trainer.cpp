@@ -46,8 +46,9 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       position_(position),
       divergence_(options_.config.train.divergence),
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
-                     options_.limits, group, options_.place)) {
+                     options_.limits, group, place())) {
   require_best_metric();
+  if (options_.save_only && !memory_is_ahead()) return;
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
   const auto load_begin = options_.clock.now();
@@ -106,6 +107,7 @@ void Trainer::open_record(const std::string& from, std::chrono::nanoseconds load
 void Trainer::recall_divergence() {
   comm::together(group_.world, "steps in the ledger", [&] {
     auto ledger = checkpoints::read_ledger(options_.files, options_.run.ledger_path());
+    judged_ = std::ssize(ledger.entries) >= steps_done_;
     if (std::ssize(ledger.entries) > steps_done_) {
       ledger.entries.resize(static_cast<std::size_t>(steps_done_));
     }
@@ -121,17 +123,22 @@ std::string Trainer::restore() {
   return from;
 }
 
+Place Trainer::place() {
+  auto place = options_.place;
+  place.goes_on_from = [this](std::int64_t step, std::int64_t steps_per_epoch) {
+    const auto needed = missing_for_rollback(step, steps_per_epoch);
+    if (needed && group_.world.rank() == 0) {
+      options_.warn("what memory holds is left: the checkpoint of step " + std::to_string(*needed) +
+                    " was not complete, and a rollback would need it");
+    }
+    return !needed;
+  };
+  return place;
+}
+
 bool Trainer::restore_from_memory() {
   const auto step = made_.step->recovered();
   if (!step) return false;
-  if (const auto needed = missing_for_rollback(*step)) {
-    if (group_.world.rank() == 0) {
-      options_.warn("going on from a checkpoint, not from memory: that of step " +
-                    std::to_string(*needed) + " was not complete, and a rollback would need it");
-    }
-    made_.step->forget_recovered();
-    return false;
-  }
   steps_done_ = *step;
   take_metadata(made_.step->kept_metadata(steps_done_));
   return true;
@@ -139,9 +146,10 @@ bool Trainer::restore_from_memory() {
 
 /// The step whose checkpoint an undisturbed run would go back to from `step` on, if it is not
 /// there: it was being written when the ranks ended. Steps are computed again until it is.
-std::optional<std::int64_t> Trainer::missing_for_rollback(std::int64_t step) const {
+std::optional<std::int64_t> Trainer::missing_for_rollback(std::int64_t step,
+                                                          std::int64_t steps_per_epoch) const {
   if (options_.config.train.divergence.policy != "rollback") return std::nullopt;
-  const auto needed = last_due_by_count(options_.config.checkpoint, made_.steps_per_epoch, step);
+  const auto needed = last_due_by_count(options_.config.checkpoint, steps_per_epoch, step);
   if (needed == 0 || needed == step) return std::nullopt;  // the latter is saved now
   const auto there = comm::on_first_rank(group_.world, "checkpoint for a rollback", [&] {
     checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
@@ -149,6 +157,17 @@ std::optional<std::int64_t> Trainer::missing_for_rollback(std::int64_t step) con
     return found.value_or("");
   });
   return there.empty() ? std::optional(needed) : std::nullopt;
+}
+
+bool Trainer::memory_is_ahead() const {
+  const auto step = made_.step->recovered();
+  if (!step) return false;
+  const auto newer = comm::on_first_rank(group_.world, "newest checkpoint", [&] {
+    checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
+    const auto found = store.newest_good(nullptr, [&](std::int64_t one) { return one >= *step; });
+    return found.value_or("");
+  });
+  return newer.empty();
 }
 
 std::string Trainer::restore_from_checkpoint() {
@@ -204,6 +223,10 @@ void Trainer::take_metadata(const std::string& text) {
     metrics_ = metrics->get<std::map<std::string, double>>();
   }
   metrics_step_ = metadata.value("metrics_step", metrics_step_);
+  if (const auto dropped = metadata.find("dropped"); dropped != metadata.end()) {
+    dropped_step_ = dropped->value("step", std::int64_t{-1});
+    dropped_reason_ = dropped->value("reason", "");
+  }
 }
 
 double Trainer::epochs_at(std::int64_t step) const {
@@ -211,6 +234,8 @@ double Trainer::epochs_at(std::int64_t step) const {
 }
 
 TrainingOutcome Trainer::run() {
+  if (options_.save_only && !checkpointing_) return {.code = base::ExitCode::kStopped};
+  stopped_ = options_.save_only;
   const data::LoaderOptions loader{
       .depth = options_.config.data.queue_depth,
       .deadline = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -262,7 +287,8 @@ TrainingOutcome Trainer::run() {
 }
 
 bool Trainer::conclude(const StepNote& note) {
-  const bool evaluate = evaluation_due(note.step) && metrics_step_ != note.step;
+  const bool evaluate =
+      !options_.save_only && evaluation_due(note.step) && metrics_step_ != note.step;
   if (evaluate && !evaluate_now(note.step)) stopped_ = true;
   const bool ends = stopped_ || note.step == made_.total_steps;
   const bool save_now = checkpointing_ && (checkpointing_->wanted(note, evaluate) || ends);
@@ -287,7 +313,15 @@ void Trainer::catch_up() {
   const bool evaluated = !evaluation_due(steps_done_) || metrics_step_ == steps_done_;
   if (!made_.step->recovered() && evaluated) return;
   auto note = note_of(steps_done_ - 1);
-  if (made_.step->recovered()) note.result = made_.step->recovered_result();
+  if (made_.step->recovered()) {
+    note.result = made_.step->recovered_result();
+    if (dropped_step_ == steps_done_) {
+      note.skipped = dropped_reason_;
+      if (!judged_) divergence_.recall({{.step = note.step, .skipped = note.skipped}});
+    } else if (!judged_) {
+      face_divergence(note);
+    }
+  }
   note.result.signals = {};  // of ranks that are gone
   conclude(note);
 }
@@ -348,16 +382,19 @@ void Trainer::face_divergence(StepNote& note) {
                       .action = name_of(decision.action),
                       .samples = {}};
   if (recorder_) told.samples = samples_of(made_.loader, note.step - 1);
+  enter(base::Phase::kDivergence);
   // What was still good is durable then, and no save removes the checkpoint that is gone back to.
   if (checkpointing_ && decision.action != Action::kSkip) checkpointing_->finish();
-  if (decision.action == Action::kSkip) {
-    made_.step->skip(note.step, metadata());
-    note.skipped = decision.reason;
-  } else if (decision.action == Action::kRollback) {
-    told.back_to = go_back(note);
-    note.skipped = "rollback to step " + std::to_string(told.back_to) + ": " + decision.reason;
+  BackTo back;
+  note.skipped = decision.reason;
+  if (decision.action == Action::kRollback) {
+    back = checkpoint_before(note);
+    told.back_to = back.step;
+    note.skipped = "rollback to step " + std::to_string(back.step) + ": " + decision.reason;
   }
+  // First of all: whoever is killed on the way does it once more.
   if (recorder_) recorder_->diverged(note, told);
+  undo(note, decision.action, back);
   if (decision.action == Action::kStop) {
     throw base::DivergenceError(
         decision.reason + " in step " + std::to_string(note.step) +
@@ -373,8 +410,25 @@ void Trainer::face_divergence(StepNote& note) {
   }
 }
 
-std::int64_t Trainer::go_back(const StepNote& note) {
-  const auto path = comm::on_first_rank(group_.world, "checkpoint to go back to", [&] {
+void Trainer::undo(const StepNote& note, Divergence::Action action, const BackTo& back) {
+  if (action == Divergence::Action::kStop) {
+    // Nobody goes on from a state that is no good.
+    if (made_.step->keeps_last_step()) made_.step->take_back(note.step, note.step - 1, metadata());
+    return;
+  }
+  dropped_step_ = note.step;
+  dropped_reason_ = note.skipped;
+  if (action == Divergence::Action::kSkip) {
+    made_.step->take_back(note.step, note.step, metadata());
+  } else {
+    keeper_->load(back.path);
+    made_.step->begin_at(note.step, metadata());
+  }
+  options_.faults.reached(base::Phase::kDivergence, note.step);
+}
+
+Trainer::BackTo Trainer::checkpoint_before(const StepNote& note) const {
+  const auto answer = comm::on_first_rank(group_.world, "checkpoint to go back to", [&] {
     checkpoints::CheckpointStore store(options_.files, options_.run.checkpoints_path());
     // Not that of a stop in between, or the result would depend on it; where checkpoints are made
     // by time alone, any.
@@ -389,11 +443,10 @@ std::int64_t Trainer::go_back(const StepNote& note) {
                                   " diverged and there is no checkpoint to go back to (none was "
                                   "saved yet); save earlier, as with checkpoint.every_steps");
     }
-    return *found;
+    return std::to_string(store.open(*found).info.step) + " " + *found;
   });
-  const auto info = keeper_->load(path);
-  made_.step->begin_at(note.step, metadata());
-  return info.step;
+  const auto space = answer.find(' ');
+  return {.step = std::stoll(answer), .path = answer.substr(space + 1)};
 }
 
 void Trainer::note_anatomy() {
@@ -469,6 +522,7 @@ std::string Trainer::metadata() const {
   json["metrics"] = metrics_;
   json["metrics_step"] = metrics_step_;
   if (best_step_ >= 0) json["best"] = {{"step", best_step_}, {"value", best_value_}};
+  if (dropped_step_ >= 0) json["dropped"] = {{"step", dropped_step_}, {"reason", dropped_reason_}};
   return json.dump();
 }
 

@@ -44,6 +44,9 @@ struct TrainerOptions {
   /// Checkpoint to go on from; the newest good one when `resume` is set and this is empty.
   std::string from_checkpoint;
   bool resume = false;
+  /// Only write the state that memory kept as a checkpoint, where it is newer than the newest one:
+  /// for a run that is not started again. With `resume`.
+  bool save_only = false;
   base::FileSystem& files;
   const base::Clock& clock;
   const base::StopSignal& stop;
@@ -78,7 +81,12 @@ class Trainer {
   /// Says what the state comes from: `start`, `memory` or the checkpoint's path.
   std::string restore();
   bool restore_from_memory();
-  std::optional<std::int64_t> missing_for_rollback(std::int64_t step) const;
+  /// Where the run is computed, with the say over what memory holds there.
+  Place place();
+  std::optional<std::int64_t> missing_for_rollback(std::int64_t step,
+                                                   std::int64_t steps_per_epoch) const;
+  /// Whether memory kept a state that is newer than the newest checkpoint. Collective.
+  bool memory_is_ahead() const;
   std::int64_t steps_in_ledger() const;
   std::string restore_from_checkpoint();
   void take_metadata(const std::string& text);
@@ -94,8 +102,14 @@ class Trainer {
   /// Throws DivergenceError, or drops the update, or goes back, as train.divergence says.
   /// Collective.
   void face_divergence(StepNote& note);
-  /// Loads the newest checkpoint as the state after the step; returns its own step.
-  std::int64_t go_back(const StepNote& note);
+  struct BackTo {
+    std::int64_t step = 0;
+    std::string path;
+  };
+  /// Takes back what the step in `note` did. Collective.
+  void undo(const StepNote& note, Divergence::Action action, const BackTo& back);
+  /// The checkpoint that a run goes back to from the step in `note`. Collective.
+  BackTo checkpoint_before(const StepNote& note) const;
   void recall_divergence();
   bool evaluation_due(std::int64_t step) const;
   /// False when a request to stop cut it short on some rank: it is made up for after the resume.
@@ -128,6 +142,9 @@ class Trainer {
   std::int64_t metrics_step_ = -1;
   std::int64_t best_step_ = -1;
   double best_value_ = 0;
+  bool judged_ = false;             // the step that memory kept was looked at by former ranks
+  std::int64_t dropped_step_ = -1;  // the newest whose update was dropped, and why
+  std::string dropped_reason_;
   std::string digest_;
   StepTotals totals_;
 };

@@ -8,7 +8,9 @@
 namespace lockstep::launcher {
 
 void print(std::string_view text) {
+  errno = 0;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    if (errno == EPIPE) return;  // a reader such as `head` has seen enough
     throw base::IoError(std::string("standard output cannot be written (") + std::strerror(errno) +
                             "); check where it leads",
                         errno);

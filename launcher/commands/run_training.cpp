@@ -57,6 +57,7 @@ class Training {
   Training(const Session& session, TrainingLaunch launch)
       : session_(session),
         launch_(std::move(launch)),
+        minder_(launch_.run),
         book_(launch_.trial ? 0 : launch_.config.launch.restarts),
         memory_(book_.budget() > 0 && launch_.config.checkpoint.in_memory ? nodes_here(launch_)
                                                                           : 0),
@@ -71,16 +72,15 @@ class Training {
   int run() {
     const auto begin = base::Clock::system().now();
     for (;;) {
-      auto plan = plan_launch(launch_.request);
+      const auto plan = plan_of(launch_.request, book_.restarts());
       kind_ = plan.kind;
-      plan.environment[kAttemptVariable] = std::to_string(book_.restarts());
-      plan.environment[kKeptMemoryVariable] = memory_.addresses();
       if (book_.restarts() == 0) {
         say(fmt::format("run {} on {} {} ({})\n", launch_.run.path(), plan.ranks,
                         plan.ranks == 1 ? "rank" : "ranks", name_of(plan.kind)));
       }
       auto end = supervisor_.run(plan);
       const auto next = decide(end);
+      if (next != Next::kRestart) save_what_memory_holds(end);
       const auto record =
           settle_run(base::FileSystem::posix(), launch_.run, end, base::Clock::system());
       if (next != Next::kRestart) {
@@ -98,6 +98,28 @@ class Training {
   }
 
  private:
+  LaunchPlan plan_of(const LaunchRequest& request, int attempt) const {
+    auto plan = plan_launch(request);
+    plan.environment[kAttemptVariable] = std::to_string(attempt);
+    plan.environment[kKeptMemoryVariable] = memory_.addresses();
+    return plan;
+  }
+
+  /// Steps since the newest checkpoint would go with this process.
+  void save_what_memory_holds(const LaunchEnd& end) {
+    if (!end.verdict || end.step <= 0 || memory_.addresses().empty()) return;
+    const auto cause = end.verdict->exit_code;
+    if (cause == static_cast<int>(base::ExitCode::kUsage)) return;  // nothing was computed
+    auto request = launch_.request;
+    request.worker = {request.worker.front(), "resume", launch_.run.path(), "--save-only"};
+    const auto saving = supervisor_.run(plan_of(request, book_.restarts() + 1));
+    if (saving.verdict) {
+      say("warning: what memory held could not be saved: " + describe(*saving.verdict) + "\n");
+    } else if (saving.step > 0) {
+      say(fmt::format("the state of step {}, which memory held, is saved\n", saving.step));
+    }
+  }
+
   /// Hosts without which a restart must do, told in `verdict`: what mpirun says of a rank's end
   /// does not tell whether its host is there.
   std::vector<std::string> lost_hosts(LaunchEnd& end, const base::StopSignal& stop) const {
@@ -168,6 +190,7 @@ class Training {
 
   const Session& session_;
   TrainingLaunch launch_;
+  checkpoints::RunMinder minder_;
   LaunchKind kind_ = LaunchKind::kLocal;  // of the newest launch
   RestartBook book_;
   KeptMemory memory_;

@@ -30,15 +30,13 @@ class Show final : public Command {
  private:
   static std::string as_text(const checkpoints::RunDirectory& run,
                              const nlohmann::ordered_json& json, const Style& style) {
-    const auto record = run.read_record();
+    const auto record = checkpoints::record_of(run);
     std::string text;
     const auto add = [&](const char* label, const std::string& value) {
       if (!value.empty()) text += fmt::format("{:<13}{}\n", label, value);
     };
     add("run", paint(style, Tone::kStrong, record.name));
-    add("status",
-        paint(style, tone_of_status(record.status), record.status) +
-            (record.exit_code < 0 ? "" : fmt::format(" (exit code {})", record.exit_code)));
+    add("status", paint(style, tone_of_status(record.status), record.status) + exit_text(record));
     add("reached", fmt::format("step {}, epoch {:.4g}", record.step, record.epoch));
     std::vector<std::string> sizes;
     for (const auto& change : record.world_sizes) {
@@ -66,6 +64,13 @@ class Show final : public Command {
     add("files", run.path());
     return text + anatomy_text(record.step_anatomy, style) +
            checkpoints_text(json.at("checkpoints"), style);
+  }
+
+  static std::string exit_text(const checkpoints::RunRecord& record) {
+    if (record.exit_code >= 0) return fmt::format(" (exit code {})", record.exit_code);
+    if (record.status == "running") return "";
+    return fmt::format(" (all its processes were ended; go on with 'lockstep resume {}')",
+                       record.name);
   }
 
   /// Milliseconds a step by phase, over ranks.

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -135,6 +136,7 @@ class Train final : public Command {
     PlanFacts facts;
     facts.command = shell_line(plan);
     facts.free_shared_bytes = space_of("/dev/shm").value_or(SpaceOnDisk{}).free_bytes;
+    facts.free_disk_bytes = free_where(loaded.config.run.directory);
     try {
       facts.samples = count_samples(loaded.config);
     } catch (const base::Error& error) {
@@ -143,6 +145,17 @@ class Train final : public Command {
     if (!worker.empty()) add_description(session, loaded, worker, plan, facts);
     print(plan_text(loaded.config, plan, facts));
     return 0;
+  }
+
+  /// Of the disk that a folder lies on, or will.
+  static std::optional<std::uint64_t> free_where(const std::string& folder) {
+    std::filesystem::path place = base::absolute_path(folder);
+    std::error_code ignored;
+    while (!std::filesystem::exists(place, ignored) && place != place.parent_path()) {
+      place = place.parent_path();
+    }
+    const auto space = space_of(place);
+    return space ? std::optional(space->free_bytes) : std::nullopt;
   }
 
   void add_description(const Session& session, const configs::LoadedConfig& loaded,

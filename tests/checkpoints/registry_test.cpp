@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "checkpoints/json_lines.hpp"
 #include "checkpoints/ledger.hpp"
@@ -96,6 +97,31 @@ TEST_F(Registry, ShowsEverythingThatTheInterfacePromises) {
   EXPECT_EQ(checkpoint["state_digest"], SavedState(2).digest());
   EXPECT_EQ(checkpoint["valid"], true);
   EXPECT_FALSE(checkpoint.contains("problem"));
+}
+
+TEST_F(Registry, SaysThatARunWhoseProcessesWereAllKilledFailed) {
+  const auto run = make("exp", 2);
+  auto record = run.read_record();
+  record.status = "running";
+  record.exit_code = -1;
+  run.write_record(record);
+  files_.write_atomically(run.config_path(), "");
+
+  EXPECT_EQ(record_of(run).status, "failed");
+  EXPECT_EQ(list_runs(files_, base_).runs.at(0).status, "failed");
+  {
+    const RunLock writes(run);
+    EXPECT_EQ(record_of(run).status, "running");
+  }
+  {
+    const RunMinder between_two_launches(run), another_one(run);
+    EXPECT_EQ(record_of(run).status, "running");
+  }
+  EXPECT_EQ(show_json(files_, run)["status"], "failed");
+
+  record.started = base::format_utc(base::Clock::system().wall());
+  run.write_record(record);
+  EXPECT_EQ(record_of(run).status, "running") << "it may not have come to write yet";
 }
 
 TEST_F(Registry, ShowsACheckpointThatIsNotValidAndWhy) {

@@ -63,6 +63,27 @@ with Lab() as lab:
         check(lab.show(run)["restarts"] == fault.count(";") + 1, f"{name}: not restarted")
         check_same(run, name)
 
+    # Between the update that diverged and what is done about it, and between that and the ledger.
+    for policy in ("rollback", "skip"):
+        lab.lockstep("train", "exp.yaml", "--local", "--name", f"{policy}-calm",
+                     f"train.divergence.policy={policy}")
+        first, second = [event["step"] for event in lab.lines(f"{policy}-calm", "events.jsonl")
+                         if event["event"] == "divergence"][:2]
+        run = f"{policy}-killed"
+        lab.lockstep("train", "exp.yaml", "--ranks", 2, "--name", run,
+                     f"train.divergence.policy={policy}",
+                     environment={"LOCKSTEP_FAULT":
+                                  f"kill rank=1 phase=divergence step={first - 1}; "
+                                  f"kill rank=0 phase=divergence step={second} attempt=1"})
+        record = lab.show(run)
+        check(record["restarts"] == 2, f"{run}: {record['restarts']} restarts")
+        check(record["state_digest"] == lab.show(f"{policy}-calm")["state_digest"],
+              f"{run}: other bits")
+        check([line.get("skipped") for line in lab.steps(run)] ==
+              [line.get("skipped") for line in lab.steps(f"{policy}-calm")],
+              f"{run}: the ledger has dropped other updates")
+        lab.lockstep("verify", run)
+
     # A ledger that ends before the newest checkpoint: an older one is gone on from.
     lab.mpirun(2, "train", "exp.yaml", "run.name=cut", "checkpoint.keep=9")
     ledger = lab.path / "runs/cut/ledger.jsonl"

@@ -83,3 +83,7 @@ with Lab() as lab:
                  environment={"LOCKSTEP_FAULT": "kill rank=1 phase=step step=33 attempt=-1"})
     record = lab.show("hopeless")
     check(record["status"] == "failed" and record["exit_code"] == 8, f"hopeless: {record}")
+    # What memory held goes to the disk before it is let go.
+    check(record["checkpoints"][-1]["step"] == 33, f"hopeless: saved {record['checkpoints']}")
+    lab.lockstep("resume", "hopeless", "--ranks", 2)
+    check(lab.show("hopeless")["state_digest"] == calm["state_digest"], "hopeless: other bits")

@@ -2,7 +2,9 @@
 and leaves no process. Both go on from their checkpoint, on another number of ranks, and end with
 the bits of an undisturbed run."""
 
+import json
 import os
+import pathlib
 import signal
 import time
 
@@ -15,6 +17,11 @@ train: {steps: 400, global_batch: 256, micro_batch: 32, optimizer: {name: adamw,
 checkpoint: {every_steps: 20, keep: 2}
 """
 PATIENCE_SECONDS = 60
+SHARED_MEMORY = pathlib.Path("/dev/shm")
+
+
+def parent_of(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def workers_of(lab, run):
@@ -62,6 +69,47 @@ with Lab() as lab:
     orphaned.communicate(timeout=PATIENCE_SECONDS)
     wait_for(lambda: not workers_of(lab, "orphaned"), "the workers of a killed supervisor to end",
              PATIENCE_SECONDS)
+
+
+    # Killed whole, a run cannot say so itself.
+    gone = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "gone")
+    wait_for(lambda: lab.ledger_lines("gone") > 5, "the first steps", PATIENCE_SECONDS)
+    ranks = workers_of(lab, "gone")
+    check(lab.show("gone")["status"] == "running", "it does not run")
+    for pid in (parent_of(parent_of(ranks[0])), gone.pid, *ranks):
+        os.kill(pid, signal.SIGKILL)
+    gone.communicate(timeout=PATIENCE_SECONDS)
+    record = lab.path / "runs/gone/run.json"
+    check(json.loads(record.read_text())["status"] == "running", "somebody told its end")
+    record.write_text(record.read_text().replace('"started": "20', '"started": "19'))
+    check(lab.show("gone")["status"] == "failed", "a run without processes is said to run")
+    lab.lockstep("resume", "gone", "--ranks", 2)
+    check(lab.show("gone")["state_digest"] == calm, "a run killed whole ends with other bits")
+
+    # Open MPI's segments stayed in /dev/shm once when mpirun was killed.
+    before = set(SHARED_MEMORY.iterdir())
+    lost = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "lost-mpirun",
+                     "launch.restarts=0")
+    wait_for(lambda: lab.ledger_lines("lost-mpirun") > 5, "the first steps", PATIENCE_SECONDS)
+    os.kill(parent_of(workers_of(lab, "lost-mpirun")[0]), signal.SIGKILL)
+    lost.communicate(timeout=PATIENCE_SECONDS)
+    left = {path for path in set(SHARED_MEMORY.iterdir()) - before if "lockstep" in path.name
+            or "vader" in path.name}
+    check(not left, f"a killed mpirun leaves {left}")
+
+    # Twice means now.
+    urged = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "urged",
+                      environment={"LOCKSTEP_FAULT": "slow rank=1 phase=step milliseconds=5000"})
+    wait_for(lambda: len(workers_of(lab, "urged")) == 2 and lab.show("urged")["world_size"] == 2,
+             "the first step", PATIENCE_SECONDS)
+    urged.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    urged.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    urged.communicate(timeout=PATIENCE_SECONDS)
+    check(urged.returncode == 130, f"a second stop exits {urged.returncode}")
+    check(time.monotonic() - asked < 1.5, f"a second stop takes {time.monotonic() - asked} s")
+    check(not workers_of(lab, "urged"), "a worker outlived the second stop")
 
     # A stop while the ranks are being started once ended them, with what memory held of the run.
     for pause in (0.02, 0.1, 0.3):

@@ -1,8 +1,10 @@
 #include "launcher/child_process.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 #include <csignal>
 
 #include "base/error.hpp"
+#include "launcher/scratch_folder.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -73,6 +76,40 @@ TEST(ChildProcess, TellsTheSignal) {
 
   EXPECT_TRUE(end.signalled);
   EXPECT_EQ(end.value, SIGSEGV);
+}
+
+TEST(ChildProcess, TakesItsScratchFolderAlong) {
+  auto options = shell("echo segment > $PLACE/segment; echo made >&2; exec sleep 100");
+  options.scratch_path = make_scratch_folder();
+  ASSERT_NE(options.scratch_path, "");
+  options.environment["PLACE"] = options.scratch_path;
+  {
+    ChildProcess child(options);
+    ASSERT_EQ(line_from(child), "made");
+    kill(child.pid(), SIGKILL);  // mpirun, when it is killed, leaves what it made
+
+    EXPECT_EQ(end_of(child).value, SIGKILL);
+  }
+
+  EXPECT_NE(access(options.scratch_path.c_str(), F_OK), 0);
+}
+
+TEST(ScratchFolder, IsRemovedLaterWhenItsGuardWasKilled) {
+  const auto abandoned = make_scratch_folder();
+  const auto held = make_scratch_folder();
+  const ScratchFolder holder(held);
+  const auto new_one = make_scratch_folder();
+  const timespec long_ago[2] = {{1, 0}, {1, 0}};
+  for (const auto& path : {abandoned, held}) {
+    ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), long_ago, 0), 0);
+  }
+
+  const ScratchFolder next(make_scratch_folder());
+
+  EXPECT_NE(access(abandoned.c_str(), F_OK), 0);
+  EXPECT_EQ(access(held.c_str(), F_OK), 0);
+  EXPECT_EQ(access(new_one.c_str(), F_OK), 0) << "nobody had the time to hold it";
+  rmdir(new_one.c_str());
 }
 
 TEST(ChildProcess, HandsTheMessagesOver) {
