@@ -247,4 +247,14 @@ NodeMemory::NodeMemory(Communicator& node, std::size_t bytes, std::string_view w
 
 NodeMemory::~NodeMemory() = default;
 
+bool NodeMemory::has_room_in(const std::string& kept, std::size_t bytes) {
+  struct statvfs room {};
+  struct stat status {};
+  if (::statvfs(kept.c_str(), &room) != 0 || ::stat(kept.c_str(), &status) != 0) return false;
+  if (room.f_blocks == 0) return true;  // a file without a name: of no limited file system
+  constexpr std::uint64_t kStatBlock = 512;
+  const auto there = static_cast<std::uint64_t>(status.st_blocks) * kStatBlock;
+  return std::uint64_t{room.f_bavail} * room.f_frsize + there >= bytes;
+}
+
 }  // namespace lockstep::comm

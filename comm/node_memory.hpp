@@ -27,6 +27,8 @@ class NodeMemory {
   NodeMemory(Communicator& node, std::size_t bytes, std::string_view what,
              const std::string& kept = {});
   ~NodeMemory();
+  /// Whether the file system of `kept` has room for `bytes` in it, with what it has already. Local.
+  static bool has_room_in(const std::string& kept, std::size_t bytes);
   NodeMemory(const NodeMemory&) = delete;
   NodeMemory& operator=(const NodeMemory&) = delete;
 

@@ -117,6 +117,11 @@ void ChildProcess::stop() {
   send(socket_, &message, sizeof message, MSG_NOSIGNAL);
 }
 
+void ChildProcess::kill() {
+  const GuardMessage message{GuardMessage::Kind::kKill, 0};
+  send(socket_, &message, sizeof message, MSG_NOSIGNAL);
+}
+
 std::vector<int> descendants_of(int pid) {
   std::vector<std::pair<int, int>> parents;  // pid, parent
   std::error_code ignored;

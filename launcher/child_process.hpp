@@ -48,6 +48,8 @@ class ChildProcess {
   void signal(int number);
   /// Asks the guard to end everything: SIGTERM, after the grace SIGKILL. Returns at once.
   void stop();
+  /// The same without a grace.
+  void kill();
 
  private:
   int guard_ = -1;

@@ -1,31 +1,108 @@
 #include "launcher/kept_memory.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <filesystem>
+#include <functional>
+
 #include "base/text.hpp"
+#include "checkpoints/run_directory.hpp"
 
 namespace lockstep::launcher {
 namespace {
 
 constexpr char kName[] = "lockstep-state";
+constexpr char kFolder[] = "/dev/shm";
+/// In front of the supervisor's word; a path does not begin so.
+constexpr char kMark = '@';
+/// From one launch of a run to the next one nobody has its files.
+constexpr std::time_t kAbandonedSeconds = 600;
+
+/// `lockstep-state-WORD-`
+std::string prefix_of(const std::string& word) { return std::string(kName) + "-" + word + "-"; }
+
+void for_each_file(const std::string& prefix, const std::function<void(const std::string&)>& each) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder, ignored)) {
+    if (entry.path().filename().string().starts_with(prefix)) each(entry.path().string());
+  }
+}
+
+/// Those of runs whose supervisor was killed with all its ranks.
+void remove_abandoned() {
+  for_each_file(std::string(kName) + "-", [](const std::string& path) {
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0) return;
+    struct stat status {};
+    const bool old_one = ::fstat(descriptor, &status) == 0 && status.st_uid == ::geteuid() &&
+                         status.st_mtime + kAbandonedSeconds < std::time(nullptr);
+    if (old_one && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
+    ::close(descriptor);
+  });
+}
+
+std::string word_in(const std::map<std::string, std::string>& variables) {
+  const auto place = variables.find(kKeptMemoryVariable);
+  if (place == variables.end() || place->second.empty() || place->second.front() != kMark)
+    return {};
+  const auto word = place->second.substr(1);
+  return word.find('/') == std::string::npos ? word : std::string();
+}
 
 }  // namespace
 
-KeptMemory::KeptMemory(int nodes) {
-  for (int node = 0; node < nodes; ++node) files_.emplace_back(kName);
+KeptMemory KeptMemory::here(int nodes) {
+  KeptMemory memory;
+  for (int node = 0; node < nodes; ++node) memory.files_.emplace_back(kName);
+  return memory;
+}
+
+KeptMemory KeptMemory::elsewhere() {
+  KeptMemory memory;
+  memory.word_ = checkpoints::fresh_id();
+  return memory;
 }
 
 std::string KeptMemory::addresses() const {
+  if (is_elsewhere()) return kMark + word_;
   std::vector<std::string> addresses;
   for (const auto& file : files_) addresses.push_back(file.address());
   return base::joined(addresses, ":");
 }
 
-std::string KeptMemory::find(const std::map<std::string, std::string>& variables, int node) {
+NodeKeptMemory::NodeKeptMemory(const std::map<std::string, std::string>& variables, int node,
+                               bool makes) {
   const auto place = variables.find(kKeptMemoryVariable);
-  if (place == variables.end() || node < 0) return {};
-  const auto addresses = base::split(place->second, ':');
-  if (static_cast<std::size_t>(node) >= addresses.size()) return {};
-  const auto& address = addresses[static_cast<std::size_t>(node)];
-  return is_memory_file(address, kName) ? address : std::string();
+  if (place == variables.end() || node < 0) return;
+  const auto word = word_in(variables);
+  if (word.empty()) {
+    const auto addresses = base::split(place->second, ':');
+    if (static_cast<std::size_t>(node) >= addresses.size()) return;
+    const auto& address = addresses[static_cast<std::size_t>(node)];
+    if (is_memory_file(address, kName)) path_ = address;
+    return;
+  }
+  const auto path = std::string(kFolder) + "/" + prefix_of(word) + std::to_string(node);
+  if (makes) remove_abandoned();
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | (makes ? O_CREAT : 0), 0600);
+  if (descriptor_ < 0) return;
+  ::flock(descriptor_, LOCK_SH | LOCK_NB);
+  if (makes) ::futimens(descriptor_, nullptr);
+  path_ = path;
+}
+
+NodeKeptMemory::~NodeKeptMemory() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void forget_kept_memory(const std::map<std::string, std::string>& variables) {
+  const auto word = word_in(variables);
+  if (word.empty()) return;
+  for_each_file(prefix_of(word), [](const std::string& path) { ::unlink(path.c_str()); });
 }
 
 }  // namespace lockstep::launcher

@@ -200,6 +200,11 @@ std::vector<HostSlots> parse_hosts(std::string_view text) {
   return hosts;
 }
 
+bool has_other_hosts(const LaunchRequest& request) {
+  const auto nodes = request.environment.find("SLURM_NNODES");
+  return !request.hosts.empty() || (nodes != request.environment.end() && nodes->second != "1");
+}
+
 LaunchPlan plan_launch(const LaunchRequest& request) {
   LaunchPlan plan;
   plan.kind = choose_kind(request);

@@ -35,6 +35,9 @@ struct LaunchRequest {
   std::vector<std::string> worker;  ///< command of one rank
 };
 
+/// Whether ranks may be processes of other hosts: a list of hosts, or a job of several nodes.
+bool has_other_hosts(const LaunchRequest& request);
+
 enum class LaunchKind { kLocal, kMpirun, kSrun };
 
 struct LaunchPlan {

@@ -167,6 +167,9 @@ class Guard {
       kill(command_, message.value);
     } else if (message.kind == GuardMessage::Kind::kStop) {
       stop();
+    } else if (message.kind == GuardMessage::Kind::kKill) {
+      stopping_ = true;
+      kill_at_ = monotonic_now();
     }
   }
 

@@ -18,6 +18,7 @@ struct GuardMessage {
     kKilled,   ///< to the owner: all are gone, `value` is the signal
     kSignal,   ///< to the guard: send signal `value` to the command
     kStop,     ///< to the guard: end everything
+    kKill,     ///< to the guard: end everything, without a grace
   };
   Kind kind;
   std::int32_t value;

@@ -59,6 +59,15 @@ std::string happened_text(const checkpoints::RunRecord& record) {
   return record.restarts == 1 ? "1 restart" : fmt::format("{} restarts", record.restarts);
 }
 
+const char* how_it_ended(int exit_code) {
+  switch (static_cast<ExitCode>(exit_code)) {
+    case ExitCode::kDone: return "done";
+    case ExitCode::kStopped: return "stopped on request, state saved";
+    case ExitCode::kWallLimit: return "ended by launch.wall_limit before the state could be saved";
+    default: return "stopped at once, go on from the last checkpoint";
+  }
+}
+
 std::string where_text(const Verdict& verdict) {
   std::vector<std::string> parts;
   if (verdict.rank >= 0) parts.push_back(fmt::format("rank {}", verdict.rank));
@@ -107,11 +116,7 @@ std::string end_card(const Style& style, const checkpoints::RunRecord& record,
     add(lines, "", "lockstep show " + reference);
     add(lines, "", "lockstep verify " + reference);
   }
-  const bool saved = record.exit_code == static_cast<int>(ExitCode::kStopped);
-  const auto title = fmt::format("{}: {}", record.name,
-                                 done    ? "done"
-                                 : saved ? "stopped on request, state saved"
-                                         : "stopped at once, go on from the last checkpoint");
+  const auto title = fmt::format("{}: {}", record.name, how_it_ended(record.exit_code));
   return box(style, title, done ? Tone::kGood : Tone::kWarning, lines);
 }
 

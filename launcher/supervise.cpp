@@ -67,19 +67,23 @@ void add_scratch(const std::string& folder, std::map<std::string, std::string>& 
 /// One launch, from its start to the end of its ranks.
 class Launch {
  public:
-  Launch(const LaunchPlan& plan, const SuperviseOptions& options)
-      : options_(options), board_(plan.ranks), watch_(board_), hang_(options.hang) {
+  /// `events_begin`: bytes that the run's events have already.
+  Launch(const LaunchPlan& plan, const SuperviseOptions& options, std::uint64_t events_begin)
+      : options_(options),
+        events_begin_(events_begin),
+        board_(plan.ranks),
+        watch_(board_),
+        hang_(options.hang) {
     facts_.kind = plan.kind;
     all_here_ = plan.all_here;
     auto environment = merged(options.environment, plan.environment);
     environment[kBoardVariable] = board_.address();
-    std::string scratch;
     if (plan.kind == LaunchKind::kMpirun && plan.all_here) {
-      scratch = make_scratch_folder();
-      add_scratch(scratch, environment);
+      scratch_ = make_scratch_folder();
+      add_scratch(scratch_, environment);
     }
     child_ = std::make_unique<ChildProcess>(
-        ChildOptions{plan.argv, std::move(environment), options.grace, scratch});
+        ChildOptions{plan.argv, std::move(environment), options.grace, scratch_});
   }
 
   /// Returns what is known when no rank is left.
@@ -170,11 +174,20 @@ class Launch {
     child_->stop();
   }
 
+  /// Whether all ranks are on the board, or, where they are not all seen, the run has a new event:
+  /// the first rank writes one when it has met the others.
+  bool have_started() {
+    if (all_here_) return watch_.complete();
+    if (options_.events_path.empty()) return true;
+    const auto size = base::FileSystem::posix().file_size(options_.events_path).value_or(0);
+    return size > events_begin_;
+  }
+
   /// A rank that is not there cannot be seen to hang.
   void look_for_a_start() {
-    if (!all_here_ || over_ || facts_.hang || watch_.complete()) return;
     const auto longest = options_.hang.longest;
     if (longest.count() <= 0 || steady_clock::now() < started_ + longest) return;
+    if (over_ || facts_.hang || have_started()) return;
     Verdict verdict;
     verdict.cause = "hang";
     verdict.exit_code = static_cast<int>(base::ExitCode::kFailed);
@@ -238,9 +251,10 @@ class Launch {
     const bool told = death_->signal == 0;
     if (!told || steady_clock::now() > died_at_ + kFarewell) watch_.signal_all(SIGKILL);
     if (over_ || told || !watch_.all_gone()) return;
-    // Ranks that the board does not show are the launcher's to end, and it is slow.
-    child_->stop();
+    // Ranks that the board does not show are the launcher's to end, and it is slow; without any it
+    // has nothing to tidy up but its own, and that goes with the scratch folder.
     over_ = watch_.complete();
+    over_ && !scratch_.empty() ? child_->kill() : child_->stop();
   }
 
   /// Puts together what the board, the launcher's words and its end say of the first death.
@@ -270,6 +284,7 @@ class Launch {
   }
 
   const SuperviseOptions& options_;
+  const std::uint64_t events_begin_;
   const base::StopSignal stop_;
   StatusBoard board_;
   RankWatch watch_;
@@ -277,6 +292,7 @@ class Launch {
   steady_clock::time_point next_look_;
   const steady_clock::time_point started_ = steady_clock::now();
   bool all_here_ = true;
+  std::string scratch_;  // folder of the launch, or empty
   std::unique_ptr<ChildProcess> child_;
   MessageFilter filter_;
   LaunchFacts facts_;
@@ -304,7 +320,7 @@ LaunchEnd Supervisor::run(const LaunchPlan& plan) {
   const auto events_begin =
       options_.events_path.empty() ? 0 : files.file_size(options_.events_path).value_or(0);
 
-  Launch launch(plan, options_);
+  Launch launch(plan, options_, events_begin);
   auto facts = launch.follow();
   if (!options_.events_path.empty()) {
     const auto events = read_events(files, options_.events_path, events_begin);

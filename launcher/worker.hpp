@@ -25,7 +25,17 @@ namespace lockstep::launcher {
 
 inline base::FileSystem& files() { return base::FileSystem::posix(); }
 
-enum class Verb { kTrain, kResume, kEvaluate, kPredict, kReplay, kDescribe, kDevices, kBenchComm };
+enum class Verb {
+  kTrain,
+  kResume,
+  kEvaluate,
+  kPredict,
+  kReplay,
+  kDescribe,
+  kDevices,
+  kBenchComm,
+  kForget
+};
 
 struct Arguments {
   Verb verb = Verb::kTrain;

@@ -16,6 +16,7 @@
 #include "comm/agreement.hpp"
 #include "comm/comm_bench.hpp"
 #include "launcher/bench_text.hpp"
+#include "launcher/kept_memory.hpp"
 #include "launcher/prepare_run.hpp"
 #include "launcher/worker.hpp"
 #include "launcher/worker_device.hpp"
@@ -152,6 +153,10 @@ ExitCode run(Worker& worker) {
     std::printf("%s\n", devices_json().c_str());
     return ExitCode::kDone;
   }
+  if (worker.arguments.verb == Verb::kForget) {
+    forget_kept_memory(worker.environment);
+    return ExitCode::kDone;
+  }
   load_config(worker);
   if (worker.arguments.verb == Verb::kDescribe) return describe_config(worker);
   load_device(worker);
@@ -179,7 +184,8 @@ ExitCode run(Worker& worker) {
       case Verb::kReplay: return replay(worker, session);
       case Verb::kBenchComm: return bench_comm(worker, session);
       case Verb::kDescribe:
-      case Verb::kDevices: break;
+      case Verb::kDevices:
+      case Verb::kForget: break;
     }
     return ExitCode::kDone;
   } catch (const base::Error& error) {
@@ -236,6 +242,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");
   bench->add_flag("--json", arguments.json, "as JSON");
   add("devices", "GPUs that this process sees, as JSON", Verb::kDevices, nullptr);
+  add("forget", "remove what a run's ranks kept in this host's memory", Verb::kForget, nullptr);
   auto* describe = add("describe", "sizes of the model as JSON", Verb::kDescribe, "CONFIG");
   describe->add_option("overrides", arguments.overrides, "key=value");
 }
@@ -292,6 +299,8 @@ int main_of(int argc, char** argv) {
 }  // namespace lockstep::launcher
 
 int main(int argc, char** argv) {
+  // Training does not end because nobody reads what it prints any more.
+  std::signal(SIGPIPE, SIG_IGN);
   const int code = lockstep::launcher::main_of(argc, argv);
   std::fflush(nullptr);
   // Static destructors of the libraries cost more than the exit itself and do nothing for us.

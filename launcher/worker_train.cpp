@@ -101,15 +101,23 @@ std::unique_ptr<HealthWriter> write_health(Worker& worker, WorkerSession& sessio
   return std::make_unique<HealthWriter>(files(), run.health_path(host), *worker.board, ranks);
 }
 
-/// Where the state of the last finished step outlives this node's ranks; empty unless every node
-/// has such a place. Collective.
-std::string kept_memory_of(const Worker& worker, WorkerSession& session) {
+/// Where the state of the last finished step outlives this node's ranks; without a path unless
+/// every node has such a place. Collective.
+std::unique_ptr<NodeKeptMemory> kept_memory_of(const Worker& worker, WorkerSession& session) {
   // What a GPU holds does not outlive its process.
-  if (worker.arguments.limits.any() || worker.device) return {};
-  const auto address = KeptMemory::find(worker.environment, session.group().topology.node);
-  std::int64_t everywhere = address.empty() ? 0 : 1;
+  if (worker.arguments.limits.any() || worker.device) return nullptr;
+  const auto& topology = session.group().topology;
+  const auto open = [&](bool makes) {
+    return std::make_unique<NodeKeptMemory>(worker.environment, topology.node, makes);
+  };
+  const bool first = topology.local_rank == 0;
+  auto kept = first ? open(true) : nullptr;
+  session.group().node.barrier("the making of kept memory");
+  if (!first) kept = open(false);
+  std::int64_t everywhere = kept->path().empty() ? 0 : 1;
   session.world().all_reduce(std::span(&everywhere, 1), comm::ReduceOp::kMin, "kept memory");
-  return everywhere == 1 ? address : std::string();
+  if (everywhere == 0) kept.reset();
+  return kept;
 }
 
 }  // namespace
@@ -129,6 +137,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   session.world().show_waits_in(worker.row().wait);
   const auto faults = faults_of(worker);
   faults.reached(base::Phase::kStart, 0);
+  const auto kept = kept_memory_of(worker, session);
   trainer::Trainer trainer(
       {.config = config,
        .config_hash = configs::config_hash(config),
@@ -141,7 +150,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
        .files = files(),
        .clock = base::Clock::system(),
        .stop = *worker.stop,
-       .place = {.kept_memory = kept_memory_of(worker, session), .device = worker.device.get()},
+       .place = {.kept_memory = kept ? kept->path() : "", .device = worker.device.get()},
        .faults = faults,
        .progress = ProgressPrinter(worker.style, config.log.progress_seconds),
        .warn = [&](const std::string& text) { log.warning(text); }},
@@ -150,6 +159,7 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   worker.position().enter(base::Phase::kEnd);
   faults.reached(base::Phase::kEnd, outcome.step);
   session.world().barrier("the end of the run");
+  forget_kept_memory(worker.environment);
   // How the run ended is known already to whoever wants its state saved.
   if (rank == 0 && !worker.arguments.save_only) {
     note_end(worker, outcome.code);

@@ -250,9 +250,9 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   }
   step.device = place.device;
   step.precision = precision_in(config.compute, place.device);
-  step.keep_last_step = !place.kept_memory.empty() || skips;
-  step.hold_for_saves = step.keep_last_step && config.checkpoint.background;
+  step.keep_last_step = skips;
   step.kept_memory = place.kept_memory;
+  step.hold_for_saves = config.checkpoint.background;
   step.compare_nodes_every_steps = config.log.compare_nodes_every_steps;
   if (place.goes_on_from) {
     step.goes_on_from = [&place, steps_per_epoch = made.steps_per_epoch](std::int64_t done) {

@@ -83,11 +83,13 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
       fixed_table_bytes() +
       pages(static_cast<std::size_t>(topology.world_size * kSignalDoubles) * sizeof(double));
   const auto kept_shape = kept_shape_of(layout, {first, last}, names.size());
-  const std::size_t kept_bytes = options_.keep_last_step ? KeptState::bytes_needed(kept_shape) : 0;
-  memory_ = std::make_unique<comm::NodeMemory>(
-      group_.node,
-      kept_bytes + flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_,
-      "model state", options_.kept_memory);
+  const auto plain_bytes =
+      flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_;
+  std::size_t kept_bytes = KeptState::bytes_needed(kept_shape);
+  if (!options_.kept_memory.empty()) choose_kept_memory(kept_bytes + plain_bytes);
+  if (!options_.keep_last_step) kept_bytes = 0;
+  memory_ = std::make_unique<comm::NodeMemory>(group_.node, kept_bytes + plain_bytes, "model state",
+                                               options_.kept_memory);
   std::byte* place = memory_->bytes().data() + kept_bytes;
   memory_of_state_ = {.flat = reinterpret_cast<float*>(place),
                       .constants = reinterpret_cast<float*>(place + flat_bytes)};
@@ -129,6 +131,16 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     summed_.resize(static_cast<std::size_t>(elements(blocks_, own_blocks()).count()));
   }
   node_barrier("initial parameters");
+}
+
+void TrainStep::choose_kept_memory(std::size_t bytes) {
+  std::int64_t room = comm::NodeMemory::has_room_in(options_.kept_memory, bytes) ? 1 : 0;
+  group_.world.all_reduce(std::span(&room, 1), comm::ReduceOp::kMin, "room to keep a state");
+  if (room == 1) {
+    options_.keep_last_step = true;
+  } else {
+    options_.kept_memory.clear();
+  }
 }
 
 void TrainStep::make_device(const ParameterLayout& layout, StateImage image,

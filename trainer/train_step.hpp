@@ -43,10 +43,12 @@ struct TrainStepOptions {
   Schedule schedule;
   /// Compare the nodes' copies of the parameters in every so manyeth step; 0 = never.
   std::int64_t compare_nodes_every_steps = 0;
-  /// Keep the state of the last finished step beside the one under way, see KeptState.
+  /// Keep the state of the last finished step beside the one under way, see KeptState: because
+  /// steps are taken back, or in a memory file of this node that outlives the ranks, where there is
+  /// room for it. Empty = no such file.
   bool keep_last_step = false;
+  std::string kept_memory{};
   bool hold_for_saves = false;  ///< and a state that is being saved, see `hold`; with the above
-  std::string kept_memory{};    ///< memory file of this node that outlives the ranks, or empty
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
   /// Whether the run goes on from such a state after so many steps; null: from any. Collective.
   std::function<bool(std::int64_t step)> goes_on_from{};
@@ -166,6 +168,8 @@ class TrainStep {
   void compare_nodes(std::int64_t step) const;
   bool compares_nodes_in(std::int64_t step) const;
   /// Takes over what former ranks left, when all of it is there. Collective.
+  /// Does without memory that outlives the ranks unless all nodes have room. Collective.
+  void choose_kept_memory(std::size_t bytes);
   std::optional<std::int64_t> recover(float* flat);
   /// What an optimizer begins with, where memory has something else. Own blocks.
   void clear_states(std::int64_t parameter_count);

@@ -63,6 +63,11 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
     return std::string();
   });
   if (options_.limits.any()) return;
+  if (recorder_ && !options_.place.kept_memory.empty() && !made_.step->keeps_last_step()) {
+    options_.warn(
+        "/dev/shm of a node has too little room for the state of the last step: a crash "
+        "costs the steps since the newest checkpoint (see 'lockstep doctor')");
+  }
   checkpointing_ = std::make_unique<Checkpointing>(
       CheckpointingOptions{.config = options_.config,
                            .files = options_.files,

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "base/text.hpp"
+#include "checkpoints/checkpoint_store.hpp"
 #include "launcher/commands/launch_end.hpp"
 #include "launcher/host_probe.hpp"
 #include "launcher/kept_memory.hpp"
@@ -45,11 +46,14 @@ bool leave_out(const std::vector<std::string>& lost, LaunchRequest& request,
   return request.ranks >= std::max<std::int64_t>(least, 1);
 }
 
-/// Nodes that the ranks of this host make: one, or as many as launch.ranks_per_node pretends.
-int nodes_here(const TrainingLaunch& launch) {
+/// Of one node for all ranks here, or of as many as launch.ranks_per_node pretends.
+KeptMemory kept_memory(const TrainingLaunch& launch) {
+  if (launch.trial || !keeps_memory(launch.config)) return KeptMemory::here(0);
+  if (has_other_hosts(launch.request)) return KeptMemory::elsewhere();
   const auto ranks_per_node = launch.config.launch.ranks_per_node;
-  if (ranks_per_node == 0 || !launch.request.hosts.empty()) return 1;
-  return static_cast<int>((launch.request.ranks + ranks_per_node - 1) / ranks_per_node);
+  if (ranks_per_node == 0) return KeptMemory::here(1);
+  return KeptMemory::here(
+      static_cast<int>((launch.request.ranks + ranks_per_node - 1) / ranks_per_node));
 }
 
 class Training {
@@ -59,8 +63,7 @@ class Training {
         launch_(std::move(launch)),
         minder_(launch_.run),
         book_(launch_.trial ? 0 : launch_.config.launch.restarts),
-        memory_(book_.budget() > 0 && launch_.config.checkpoint.in_memory ? nodes_here(launch_)
-                                                                          : 0),
+        memory_(kept_memory(launch_)),
         supervisor_({.environment = session.environment,
                      .events_path = launch_.run.events_path(),
                      .print = [&](std::string_view text) { say(text); },
@@ -80,7 +83,7 @@ class Training {
       }
       auto end = supervisor_.run(plan);
       const auto next = decide(end);
-      if (next != Next::kRestart) save_what_memory_holds(end);
+      if (next != Next::kRestart) settle_memory(end);
       const auto record =
           settle_run(base::FileSystem::posix(), launch_.run, end, base::Clock::system());
       if (next != Next::kRestart) {
@@ -105,19 +108,42 @@ class Training {
     return plan;
   }
 
-  /// Steps since the newest checkpoint would go with this process.
-  void save_what_memory_holds(const LaunchEnd& end) {
-    if (!end.verdict || end.step <= 0 || memory_.addresses().empty()) return;
-    const auto cause = end.verdict->exit_code;
-    if (cause == static_cast<int>(base::ExitCode::kUsage)) return;  // nothing was computed
+  /// Nobody will come back for what the ranks kept.
+  void settle_memory(const LaunchEnd& end) {
+    if (save_what_memory_holds(end) || !memory_.is_elsewhere()) return;
+    const auto in_order = end.exit_code == static_cast<int>(base::ExitCode::kDone) ||
+                          end.exit_code == static_cast<int>(base::ExitCode::kStopped);
+    if (in_order) return;  // they removed it themselves
+    auto request = launch_.request;
+    request.worker = {request.worker.front(), "forget"};
+    supervisor_.run(plan_of(request, book_.restarts() + 1));
+  }
+
+  /// Steps since the newest checkpoint would go with this process. Says whether the ranks ended in
+  /// order.
+  bool save_what_memory_holds(const LaunchEnd& end) {
+    if (!end.verdict || memory_.addresses().empty()) return false;
+    // Of other hosts' ranks the steps are not seen.
+    if (end.step <= 0 && !memory_.is_elsewhere()) return false;
+    if (end.verdict->exit_code == static_cast<int>(base::ExitCode::kUsage)) return false;
     auto request = launch_.request;
     request.worker = {request.worker.front(), "resume", launch_.run.path(), "--save-only"};
+    const auto before = newest_checkpoint();
     const auto saving = supervisor_.run(plan_of(request, book_.restarts() + 1));
     if (saving.verdict) {
       say("warning: what memory held could not be saved: " + describe(*saving.verdict) + "\n");
-    } else if (saving.step > 0) {
-      say(fmt::format("the state of step {}, which memory held, is saved\n", saving.step));
+    } else if (const auto saved = newest_checkpoint(); saved > before) {
+      say(fmt::format("the state of step {}, which memory held, is saved\n", saved));
     }
+    return !saving.verdict;
+  }
+
+  /// Its step; 0 when there is none.
+  std::int64_t newest_checkpoint() const {
+    std::int64_t newest = 0;
+    checkpoints::CheckpointStore store(base::FileSystem::posix(), launch_.run.checkpoints_path());
+    for (const auto& one : store.list()) newest = std::max(newest, one.step);
+    return newest;
   }
 
   /// Hosts without which a restart must do, told in `verdict`: what mpirun says of a rank's end

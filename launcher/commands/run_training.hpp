@@ -19,6 +19,11 @@ struct TrainingLaunch {
 };
 
 /// Returns the exit code.
+/// Whether the state of the last finished step is to outlive the ranks.
+inline bool keeps_memory(const configs::RunConfig& config) {
+  return config.checkpoint.in_memory && config.launch.restarts > 0;
+}
+
 int run_training(const Session& session, TrainingLaunch launch);
 
 }  // namespace lockstep::launcher

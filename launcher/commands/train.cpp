@@ -170,13 +170,15 @@ class Train final : public Command {
     facts.state_bytes = number_at(description, "state_bytes");
     if (!facts.parameters || !facts.state_bytes) return;
     // With room for the old values of what a step changes, and for a state that is being saved.
-    const bool kept = loaded.config.checkpoint.in_memory && loaded.config.launch.restarts > 0 &&
-                      loaded.config.launch.hosts.empty();
+    const bool kept = keeps_memory(loaded.config) && fast_dev_run_ == 0 && overfit_batches_ == 0;
     if (kept) facts.kept_bytes = (loaded.config.checkpoint.background ? 3 : 2) * *facts.state_bytes;
     if (plan.ranks == 1) return;
     // The state once, and a gradient of every rank of the fullest node.
     const auto a_node = static_cast<std::uint64_t>(ranks_on_a_node(loaded.config, plan));
-    facts.node_bytes = (kept ? 0 : *facts.state_bytes) + a_node * *facts.parameters * sizeof(float);
+    // Other hosts' ranks have it there without what is kept, when there is no room for that.
+    const bool here = loaded.config.launch.hosts.empty();
+    facts.node_bytes =
+        (kept && here ? 0 : *facts.state_bytes) + a_node * *facts.parameters * sizeof(float);
   }
 
   static int ranks_on_a_node(const configs::RunConfig& config, const LaunchPlan& plan) {

@@ -84,7 +84,9 @@ boot() { # HOST
   [[ -n $pid ]] || { say "host $host did not boot"; cat "$LAB/run/$host.log" >&2; return 1; }
   echo "$pid" >"$LAB/run/$host.pid"
   if [[ $host == head ]]; then
-    in_host head ip link add switch type bridge
+    # With an address of its own: a switch takes the lowest of its ports' otherwise, another one when
+    # a host boots, and the others go on sending to the old one for a minute.
+    in_host head ip link add switch address 02:00:00:00:00:fe type bridge
     in_host head ip addr add "$NET.254/24" dev switch
     in_host head ip link set switch up
   else

@@ -1,6 +1,7 @@
 """A run over three hosts (namespaces of this machine with networks of their own) loses one: its
 processes are killed, or its power is cut and its peers hear nothing more. It goes on from the
-newest checkpoint on the hosts that are left and ends with the bits of an undisturbed run."""
+newest checkpoint on the hosts that are left and ends with the bits of an undisturbed run. Where a
+rank alone is lost, it goes on from the hosts' memory, which holds nothing of it afterwards."""
 
 import os
 import pathlib
@@ -11,6 +12,8 @@ import time
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 from lab import LOCKSTEP, MPI_ENVIRONMENT, Lab, check, check_contains, wait_for  # noqa: E402
+
+SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 LAB = HERE / "hosts_lab.sh"
 NET = "198.18.0"
@@ -46,11 +49,18 @@ class Hosts:
         subprocess.run([LAB, *words], cwd=self.folder, check=True, env=self.environment,
                        timeout=PATIENCE_SECONDS)
 
-    def train(self, name, *words):
+    def train(self, name, *words, environment=None):
+        return self.lockstep("train", "exp.yaml", "--name", name, *words, environment=environment)
+
+    def lockstep(self, *words, environment=None):
         return subprocess.Popen(
-            [LAB, "exec", "head", LOCKSTEP, "train", "exp.yaml", "--name", name, *words],
-            cwd=self.folder, env=self.environment, text=True, stdin=subprocess.DEVNULL,
+            [LAB, "exec", "head", LOCKSTEP, *words], cwd=self.folder, text=True,
+            env={**self.environment, **(environment or {})}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def kept_files():
+    return [path for path in SHARED_MEMORY.iterdir() if path.name.startswith("lockstep-state-")]
 
 
 with Lab() as lab:
@@ -82,6 +92,28 @@ with Lab() as lab:
                   f"{run} was at step {at} and went on from {resumed['step']}")
             lab.lockstep("verify", run)
             hosts.lab("boot", "h3")
+
+        # A rank alone dies, on a host that the supervisor does not see: not a step is repeated.
+        for step, budget in ((333, 3), (1777, 0)):
+            run = f"lost-rank-{step}"
+            process = hosts.train(run, "--hosts", "h1:1,h2:2", f"launch.restarts={max(budget, 1)}",
+                                  environment={"LOCKSTEP_FAULT":
+                                               f"kill rank=2 phase=step step={step} attempt="
+                                               + ("0" if budget else "-1")})
+            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            check(process.returncode == (0 if budget else 8),
+                  f"{run} exited {process.returncode}:\n{output}")
+            resumed = [(event["from"], event["step"]) for event in lab.lines(run, "events.jsonl")
+                       if event["event"] == "resume"]
+            check(resumed and set(resumed) == {("memory", step)}, f"{run} went on from {resumed}")
+            check(not kept_files(), f"{run} left {kept_files()}")
+            if not budget:  # given up; what memory held was saved
+                check_contains(output, "which memory held, is saved")
+                resumed = hosts.lockstep("resume", run)
+                output, _ = resumed.communicate(timeout=PATIENCE_SECONDS)
+                check(resumed.returncode == 0, f"{run} cannot be resumed:\n{output}")
+            check(lab.show(run)["state_digest"] == calm, f"{run}: other bits")
+            lab.lockstep("verify", run)
 
         # Too few are left: it says so, and can be resumed when the host is back.
         process = hosts.train("too-few", "--hosts", "h1:1,h3:1")

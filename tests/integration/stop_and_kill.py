@@ -17,7 +17,13 @@ train: {steps: 400, global_batch: 256, micro_batch: 32, optimizer: {name: adamw,
 checkpoint: {every_steps: 20, keep: 2}
 """
 PATIENCE_SECONDS = 60
-SHARED_MEMORY = pathlib.Path("/dev/shm")
+
+
+def segments_of(pid):
+    """Where a rank's MPI puts what it shares."""
+    variables = pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return pathlib.Path(next(line.split("=", 1)[1] for line in variables
+                             if line.startswith("OMPI_MCA_btl_vader_backing_directory=")))
 
 
 def parent_of(pid):
@@ -76,7 +82,9 @@ with Lab() as lab:
     wait_for(lambda: lab.ledger_lines("gone") > 5, "the first steps", PATIENCE_SECONDS)
     ranks = workers_of(lab, "gone")
     check(lab.show("gone")["status"] == "running", "it does not run")
-    for pid in (parent_of(parent_of(ranks[0])), gone.pid, *ranks):
+    guard = parent_of(parent_of(ranks[0]))
+    os.kill(guard, signal.SIGSTOP)  # it would ask the ranks to save
+    for pid in (gone.pid, *ranks, guard):
         os.kill(pid, signal.SIGKILL)
     gone.communicate(timeout=PATIENCE_SECONDS)
     record = lab.path / "runs/gone/run.json"
@@ -87,15 +95,23 @@ with Lab() as lab:
     check(lab.show("gone")["state_digest"] == calm, "a run killed whole ends with other bits")
 
     # Open MPI's segments stayed in /dev/shm once when mpirun was killed.
-    before = set(SHARED_MEMORY.iterdir())
     lost = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "lost-mpirun",
                      "launch.restarts=0")
     wait_for(lambda: lab.ledger_lines("lost-mpirun") > 5, "the first steps", PATIENCE_SECONDS)
-    os.kill(parent_of(workers_of(lab, "lost-mpirun")[0]), signal.SIGKILL)
+    rank = workers_of(lab, "lost-mpirun")[0]
+    scratch = segments_of(rank)
+    check(list(scratch.rglob("*segment*")), f"no segments in {scratch}")
+    os.kill(parent_of(rank), signal.SIGKILL)
     lost.communicate(timeout=PATIENCE_SECONDS)
-    left = {path for path in set(SHARED_MEMORY.iterdir()) - before if "lockstep" in path.name
-            or "vader" in path.name}
-    check(not left, f"a killed mpirun leaves {left}")
+    check(not scratch.exists(), f"a killed mpirun leaves {scratch}")
+
+    # Whoever reads what a run prints may leave; once that killed the rank, again and again.
+    unread = lab.start(LOCKSTEP, "train", "exp.yaml", "--local", "--name", "unread",
+                       "log.progress_seconds=0.05")
+    unread.stdout.readline()
+    unread.stdout.close()
+    check(unread.wait(timeout=PATIENCE_SECONDS) == 0, f"unread, it exits {unread.returncode}")
+    check(lab.show("unread")["restarts"] == 0, "a rank died because nobody read")
 
     # Twice means now.
     urged = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", "urged",
