@@ -30,4 +30,12 @@ std::optional<ProcessStatus> process_status(int pid) {
   return status;
 }
 
+bool is_traced() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("TracerPid:")) return line.find_first_of("123456789") != std::string::npos;
+  }
+  return false;
+}
+
 }  // namespace lockstep::base

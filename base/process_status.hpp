@@ -16,4 +16,7 @@ struct ProcessStatus {
 /// Nothing when there is no such process, or /proc does not say.
 std::optional<ProcessStatus> process_status(int pid);
 
+/// Whether a debugger is attached to this process.
+bool is_traced();
+
 }  // namespace lockstep::base

@@ -63,6 +63,13 @@ std::vector<std::string> run_names_in(base::FileSystem& files, const std::string
   return names;
 }
 
+/// `rank_00007.jsonl`
+std::string file_of(int rank, const char* ending) {
+  char text[40];
+  std::snprintf(text, sizeof text, "rank_%05d.%s", rank, ending);
+  return text;
+}
+
 }  // namespace
 
 std::chrono::duration<double> age_of(const RunRecord& record, std::chrono::nanoseconds wall) {
@@ -228,15 +235,19 @@ RunDirectory RunDirectory::open(base::FileSystem& files, const std::string& base
 std::string RunDirectory::name() const { return std::filesystem::path(path_).filename().string(); }
 
 std::string RunDirectory::log_path(int rank) const {
-  char text[40];
-  std::snprintf(text, sizeof text, "logs/rank_%05d.jsonl", rank);
-  return join(text);
+  return join("logs/" + file_of(rank, "jsonl"));
 }
 
 std::string RunDirectory::stack_path(int rank) const {
-  char text[40];
-  std::snprintf(text, sizeof text, "rank_%05d.stack", rank);
-  return base::join_path(diagnostics_path(), text);
+  return base::join_path(diagnostics_path(), file_of(rank, "stack"));
+}
+
+std::string RunDirectory::memory_path(int rank) const {
+  return base::join_path(diagnostics_path(), file_of(rank, "memory.pickle"));
+}
+
+std::string RunDirectory::profile_path(int rank) const {
+  return join("profiles/" + file_of(rank, "json"));
 }
 
 RunRecord RunDirectory::read_record() const {
@@ -326,7 +337,9 @@ RunLock::RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.des
 // Its own file: the lock's belongs to who writes the run, and run.json is replaced by each write.
 RunMinder::RunMinder(const RunDirectory& run)
     : descriptor_(::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (descriptor_ >= 0) ::flock(descriptor_, LOCK_SH | LOCK_NB);
+  // Whoever looks whether there is a minder has it for a moment.
+  while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_SH) != 0 && errno == EINTR) {
+  }
 }
 
 RunMinder::~RunMinder() {
@@ -337,11 +350,13 @@ bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::n
   constexpr std::chrono::minutes kYoung{1};
   if (record.status != "running") return false;
   if (age_of(record, wall) < kYoung || !holder_of(run).empty()) return true;
-  const int descriptor = ::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC);
+  // NFS locks for writing only what is open for writing.
+  int descriptor = ::open(run.config_path().c_str(), O_RDWR | O_CLOEXEC);
+  if (descriptor < 0) descriptor = ::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return false;
-  const bool minded = ::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const bool nobody = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
   ::close(descriptor);
-  return minded;
+  return !nobody;
 }
 
 std::string fresh_id() {

@@ -84,12 +84,17 @@ class RunDirectory {
   std::string checkpoints_path() const { return join("checkpoints"); }
   /// `logs/rank_00007.jsonl`
   std::string log_path(int rank) const;
+  std::string health_folder() const { return join("health"); }
   std::string health_path(const std::string& host) const {
     return join("health/" + host + ".json");
   }
   /// Folder for what is found out about a run that hangs; made when there is something.
   std::string diagnostics_path() const { return join("diagnostics"); }
   std::string stack_path(int rank) const;
+  /// Of a rank's GPU, when it had no room: `diagnostics/rank_00007.memory.pickle`.
+  std::string memory_path(int rank) const;
+  /// `profiles/rank_00007.json`
+  std::string profile_path(int rank) const;
 
   RunRecord read_record() const;
   /// Durable and atomic.

@@ -35,11 +35,12 @@ std::string health_text(StatusBoard& board, const std::vector<int>& ranks, const
 }
 
 HealthWriter::HealthWriter(base::FileSystem& files, std::string path, StatusBoard& board,
-                           std::vector<int> ranks)
+                           std::vector<int> ranks, std::function<void()> each_time)
     : files_(files),
       path_(std::move(path)),
       board_(board),
       ranks_(std::move(ranks)),
+      each_time_(std::move(each_time)),
       thread_([this] { run(); }) {}
 
 HealthWriter::~HealthWriter() {
@@ -61,6 +62,7 @@ void HealthWriter::run() {
 }
 
 void HealthWriter::write() {
+  if (each_time_) each_time_();
   try {
     files_.make_directories(base::parent_path(path_));
     const auto partial = path_ + ".partial";

@@ -3,6 +3,7 @@
 // shows it. Written by the first rank of a host, on a thread of its own, whole or not at all.
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -22,8 +23,9 @@ class HealthWriter {
  public:
   /// `ranks` are those of this host. Both references must outlive it. A file that cannot be written
   /// is left out: health is for looking at, never a reason to fail.
+  /// `each_time` is called with every write, on that thread.
   HealthWriter(base::FileSystem& files, std::string path, StatusBoard& board,
-               std::vector<int> ranks);
+               std::vector<int> ranks, std::function<void()> each_time = {});
   ~HealthWriter();
   HealthWriter(const HealthWriter&) = delete;
   HealthWriter& operator=(const HealthWriter&) = delete;
@@ -36,6 +38,7 @@ class HealthWriter {
   std::string path_;
   StatusBoard& board_;
   std::vector<int> ranks_;
+  std::function<void()> each_time_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool ended_ = false;

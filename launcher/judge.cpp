@@ -98,8 +98,12 @@ Verdict verdict_by_processes(const LaunchFacts& facts) {
 
 /// The death that comes from the stop itself: a rank without its signal handlers yet.
 bool ended_by_the_stop(const LaunchFacts& facts) {
-  if (facts.stop_requests == 0 || facts.agreed_code || facts.verdict) return false;
-  if (facts.stop_requests > 1) return true;
+  if (facts.stop_requests == 0 || facts.agreed_code) return false;
+  // Then ranks end at once, and others may still note that they have lost them.
+  const bool peers_words =
+      facts.verdict && facts.verdict->exit_code == static_cast<int>(ExitCode::kFailed);
+  if (facts.stop_requests > 1 && (!facts.verdict || peers_words)) return true;
+  if (facts.verdict) return false;
   if (facts.end.signalled) return facts.end.value == SIGUSR1;
   return facts.end.value == 128 + SIGUSR1 || (facts.death && facts.death->signal == SIGUSR1);
 }

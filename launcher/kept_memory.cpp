@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <ctime>
 #include <filesystem>
 #include <functional>
@@ -32,17 +33,52 @@ void for_each_file(const std::string& prefix, const std::function<void(const std
   }
 }
 
+/// A rank's hold on a file; it ends with the descriptor.
+bool hold(int descriptor, int how) {
+  int result = -1;
+  do {
+    result = ::flock(descriptor, how);
+  } while (result != 0 && errno == EINTR);
+  return result == 0;
+}
+
+/// Removes it when nobody holds it and `may` says so of it.
+void remove_if(const std::string& path, const std::function<bool(const struct stat&)>& may) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) return;
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && status.st_uid == ::geteuid() && may(status) &&
+      hold(descriptor, LOCK_EX | LOCK_NB)) {
+    ::unlink(path.c_str());
+  }
+  ::close(descriptor);
+}
+
 /// Those of runs whose supervisor was killed with all its ranks.
-void remove_abandoned() {
-  for_each_file(std::string(kName) + "-", [](const std::string& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (descriptor < 0) return;
-    struct stat status {};
-    const bool old_one = ::fstat(descriptor, &status) == 0 && status.st_uid == ::geteuid() &&
-                         status.st_mtime + kAbandonedSeconds < std::time(nullptr);
-    if (old_one && ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(path.c_str());
-    ::close(descriptor);
+void remove_abandoned(const std::string& but) {
+  for_each_file(std::string(kName) + "-", [&](const std::string& path) {
+    if (path == but) return;
+    remove_if(path, [](const struct stat& status) {
+      return status.st_mtime + kAbandonedSeconds < std::time(nullptr);
+    });
   });
+}
+
+/// Opened and held; -1 when it cannot be. Once more when somebody removed it in between.
+int open_held(const std::string& path, bool makes) {
+  for (;;) {
+    const int descriptor =
+        ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | (makes ? O_CREAT : 0), 0600);
+    if (descriptor < 0) return -1;
+    struct stat mine {
+    }, there{};
+    if (hold(descriptor, LOCK_SH) && ::fstat(descriptor, &mine) == 0 &&
+        ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
+      return descriptor;
+    }
+    ::close(descriptor);
+    if (!makes) return -1;
+  }
 }
 
 std::string word_in(const std::map<std::string, std::string>& variables) {
@@ -87,16 +123,27 @@ NodeKeptMemory::NodeKeptMemory(const std::map<std::string, std::string>& variabl
     return;
   }
   const auto path = std::string(kFolder) + "/" + prefix_of(word) + std::to_string(node);
-  if (makes) remove_abandoned();
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | (makes ? O_CREAT : 0), 0600);
+  descriptor_ = open_held(path, makes);
   if (descriptor_ < 0) return;
-  ::flock(descriptor_, LOCK_SH | LOCK_NB);
-  if (makes) ::futimens(descriptor_, nullptr);
+  word_ = word;
   path_ = path;
+  keep();
+  if (makes) remove_abandoned(path);
 }
 
 NodeKeptMemory::~NodeKeptMemory() {
   if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void NodeKeptMemory::keep() const {
+  if (descriptor_ >= 0) ::futimens(descriptor_, nullptr);
+}
+
+void NodeKeptMemory::remove_strays() const {
+  if (word_.empty()) return;
+  for_each_file(prefix_of(word_), [](const std::string& path) {
+    remove_if(path, [](const struct stat&) { return true; });
+  });
 }
 
 void forget_kept_memory(const std::map<std::string, std::string>& variables) {

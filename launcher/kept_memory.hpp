@@ -45,8 +45,14 @@ class NodeKeptMemory {
 
   /// Where the file is; empty when this host has none.
   const std::string& path() const { return path_; }
+  /// Says that the run lives, so that no other launch takes the file for abandoned: from time to
+  /// time. Any thread.
+  void keep() const;
+  /// Removes this run's files of nodes that are no more. When all ranks of this host have theirs.
+  void remove_strays() const;
 
  private:
+  std::string word_;
   std::string path_;
   int descriptor_ = -1;  // of a file with a name: while some rank has it, nobody else removes it
 };

@@ -26,25 +26,6 @@ std::string data_text(const configs::RunConfig& config, const PlanFacts& facts) 
   return fmt::format("{}, samples unknown ({})", names, facts.no_samples);
 }
 
-/// `4 4 3` micro-batches, or `4 x 8 ranks` where there are many.
-std::string split_text(const configs::RunConfig& config, const LaunchPlan& plan) {
-  if (plan.micro_batches.empty()) {
-    return fmt::format("{} samples a step, one micro-batch a rank", config.train.global_batch);
-  }
-  std::vector<std::string> parts;
-  for (std::size_t first = 0; first < plan.micro_batches.size();) {
-    const auto size = plan.micro_batches[first].size();
-    auto next = first;
-    while (next < plan.micro_batches.size() && plan.micro_batches[next].size() == size) ++next;
-    parts.push_back(next - first == 1
-                        ? fmt::format("{} on rank {}", size, first)
-                        : fmt::format("{} on each of ranks {} to {}", size, first, next - 1));
-    first = next;
-  }
-  return fmt::format("{} samples a step in {} micro-batches of {}: {}", config.train.global_batch,
-                     plan.micro_batches.back().end, config.train.micro_batch, base::joined(parts));
-}
-
 std::int64_t steps_an_epoch(const configs::RunConfig& config, const PlanFacts& facts) {
   return facts.samples.value_or(0) / config.train.global_batch;
 }
@@ -154,6 +135,25 @@ std::string memory_text(const PlanFacts& facts) {
 }
 
 }  // namespace
+
+/// `4 4 3` micro-batches, or `4 x 8 ranks` where there are many.
+std::string split_text(const configs::RunConfig& config, const LaunchPlan& plan) {
+  if (plan.micro_batches.empty()) {
+    return fmt::format("{} samples a step, one micro-batch a rank", config.train.global_batch);
+  }
+  std::vector<std::string> parts;
+  for (std::size_t first = 0; first < plan.micro_batches.size();) {
+    const auto size = plan.micro_batches[first].size();
+    auto next = first;
+    while (next < plan.micro_batches.size() && plan.micro_batches[next].size() == size) ++next;
+    parts.push_back(next - first == 1
+                        ? fmt::format("{} on rank {}", size, first)
+                        : fmt::format("{} on each of ranks {} to {}", size, first, next - 1));
+    first = next;
+  }
+  return fmt::format("{} samples a step in {} micro-batches of {}: {}", config.train.global_batch,
+                     plan.micro_batches.back().end, config.train.micro_batch, base::joined(parts));
+}
 
 std::string plan_text(const configs::RunConfig& config, const LaunchPlan& plan,
                       const PlanFacts& facts) {

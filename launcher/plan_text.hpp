@@ -24,6 +24,9 @@ struct PlanFacts {
   std::string command;                           ///< what to paste into a shell
 };
 
+/// How the micro-batches of a step are shared out among the ranks of `plan`.
+std::string split_text(const configs::RunConfig& config, const LaunchPlan& plan);
+
 std::string plan_text(const configs::RunConfig& config, const LaunchPlan& plan,
                       const PlanFacts& facts);
 

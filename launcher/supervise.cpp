@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -64,13 +65,23 @@ void add_scratch(const std::string& folder, std::map<std::string, std::string>& 
   for (const auto* setting : kSettings) environment.emplace(setting, folder);
 }
 
+/// When the newest file of a folder was written.
+std::optional<std::filesystem::file_time_type> newest_in(const std::string& folder) {
+  std::optional<std::filesystem::file_time_type> newest;
+  std::error_code code;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+    const auto time = entry.last_write_time(code);
+    if (!code && (!newest || time > *newest)) newest = time;
+  }
+  return newest;
+}
+
 /// One launch, from its start to the end of its ranks.
 class Launch {
  public:
-  /// `events_begin`: bytes that the run's events have already.
-  Launch(const LaunchPlan& plan, const SuperviseOptions& options, std::uint64_t events_begin)
+  Launch(const LaunchPlan& plan, const SuperviseOptions& options)
       : options_(options),
-        events_begin_(events_begin),
+        old_health_(newest_in(options.health_path)),
         board_(plan.ranks),
         watch_(board_),
         hang_(options.hang) {
@@ -174,13 +185,11 @@ class Launch {
     child_->stop();
   }
 
-  /// Whether all ranks are on the board, or, where they are not all seen, the run has a new event:
-  /// the first rank writes one when it has met the others.
+  /// Whether all ranks are on the board, or, where they are not all seen, a host shows that it has
+  /// started: it does when its ranks have met the others.
   bool have_started() {
     if (all_here_) return watch_.complete();
-    if (options_.events_path.empty()) return true;
-    const auto size = base::FileSystem::posix().file_size(options_.events_path).value_or(0);
-    return size > events_begin_;
+    return options_.health_path.empty() || newest_in(options_.health_path) != old_health_;
   }
 
   /// A rank that is not there cannot be seen to hang.
@@ -207,7 +216,7 @@ class Launch {
       tell_at_.reset();
       // The launcher takes seconds over it. Ranks of other hosts are its to end.
       watch_.signal_all(SIGKILL);
-      child_->stop();
+      end_launcher(all_here_);
     }
   }
 
@@ -239,6 +248,12 @@ class Launch {
     }
   }
 
+  /// `at_once`: it has nothing to tidy up but its own, and that goes with the scratch folder.
+  void end_launcher(bool at_once) {
+    const bool tidies = facts_.kind != LaunchKind::kLocal && scratch_.empty();
+    at_once && !tidies ? child_->kill() : child_->stop();
+  }
+
   void follow_ranks() {
     watch_.update();
     if (!death_) {
@@ -251,10 +266,9 @@ class Launch {
     const bool told = death_->signal == 0;
     if (!told || steady_clock::now() > died_at_ + kFarewell) watch_.signal_all(SIGKILL);
     if (over_ || told || !watch_.all_gone()) return;
-    // Ranks that the board does not show are the launcher's to end, and it is slow; without any it
-    // has nothing to tidy up but its own, and that goes with the scratch folder.
+    // Ranks that the board does not show are the launcher's to end, and it is slow.
     over_ = watch_.complete();
-    over_ && !scratch_.empty() ? child_->kill() : child_->stop();
+    end_launcher(over_);
   }
 
   /// Puts together what the board, the launcher's words and its end say of the first death.
@@ -284,7 +298,7 @@ class Launch {
   }
 
   const SuperviseOptions& options_;
-  const std::uint64_t events_begin_;
+  const std::optional<std::filesystem::file_time_type> old_health_;
   const base::StopSignal stop_;
   StatusBoard board_;
   RankWatch watch_;
@@ -320,7 +334,7 @@ LaunchEnd Supervisor::run(const LaunchPlan& plan) {
   const auto events_begin =
       options_.events_path.empty() ? 0 : files.file_size(options_.events_path).value_or(0);
 
-  Launch launch(plan, options_, events_begin);
+  Launch launch(plan, options_);
   auto facts = launch.follow();
   if (!options_.events_path.empty()) {
     const auto events = read_events(files, options_.events_path, events_begin);

@@ -29,6 +29,7 @@ struct SuperviseOptions {
   std::optional<std::chrono::steady_clock::time_point> wall_limit{};
   HangWatch::Options hang{};       ///< `longest` 0 = ranks are never taken to hang
   std::string diagnostics_path{};  ///< folder for what is found out about a hang, or empty
+  std::string health_path{};       ///< folder in which ranks show that they have started, or empty
 };
 
 class Supervisor {

@@ -45,6 +45,9 @@ struct Arguments {
   std::string output;
   trainer::TrialLimits limits;
   bool save_only = false;  ///< of kResume
+  bool anomaly = false;    ///< of kTrain, as the two below, and of kReplay
+  std::string profile;     ///< steps, or empty
+  std::optional<int> gdb;  ///< rank that waits for a debugger
   std::string top_k;
   std::string roc_auc = "auto";
   std::vector<std::string> least, most;  ///< gates of an evaluation

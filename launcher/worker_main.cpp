@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/process_status.hpp"
 #include "base/text.hpp"
 #include "comm/agreement.hpp"
 #include "comm/comm_bench.hpp"
@@ -148,6 +149,25 @@ bool written_by_others(const Worker& worker) {
   ::_exit(static_cast<int>(first.code));
 }
 
+/// Until one is attached, or somebody wants the run to end.
+void wait_for_debugger(const Worker& worker) {
+  constexpr std::chrono::minutes kPatience{30};
+  ::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+  std::fprintf(
+      stderr,
+      "rank %d is process %d on host %s and waits for a debugger for 30 minutes: attach one "
+      "with 'gdb -p %d', then 'continue'\n",
+      worker.launched.rank, ::getpid(), base::host_name().c_str(), ::getpid());
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!base::is_traced() && !(worker.stop && worker.stop->requests() > 0)) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      throw base::TimeoutError("no debugger came to rank " + std::to_string(worker.launched.rank) +
+                               " within 30 minutes (--gdb waits for one); leave --gdb out");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+}
+
 ExitCode run(Worker& worker) {
   if (worker.arguments.verb == Verb::kDevices) {
     std::printf("%s\n", devices_json().c_str());
@@ -216,6 +236,9 @@ void declare(CLI::App& app, Arguments& arguments) {
                     "stop after N steps, keep no checkpoint");
   train->add_option("--overfit-batches", arguments.limits.overfit_batches,
                     "train on the first N global batches, keep no checkpoint");
+  train->add_flag("--anomaly", arguments.anomaly, "stop at the first gradient that is no number");
+  train->add_option("--profile", arguments.profile, "trace these steps, as steps=20:25");
+  train->add_option("--gdb", arguments.gdb, "rank that waits for a debugger");
   auto* resume = add("resume", "go on from a run's newest checkpoint", Verb::kResume, "RUN");
   resume->add_option("overrides", arguments.overrides, "key=value");
   resume->add_flag("--save-only", arguments.save_only,
@@ -238,6 +261,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   replay->add_option("--step", arguments.step, "as the ledger counts")->required();
   replay->add_option("--micro-batch", arguments.micro_batch, "counted from 0");
   replay->add_flag("--json", arguments.json, "as JSON");
+  replay->add_flag("--anomaly", arguments.anomaly, "stop at the first gradient that is no number");
   auto* bench = add("bench-comm", "time of sums over all ranks", Verb::kBenchComm, nullptr);
   bench->add_option("--sizes", arguments.sizes, "bytes, as 4K,1M or 4K:64M");
   bench->add_flag("--json", arguments.json, "as JSON");
@@ -278,6 +302,7 @@ int main_of(int argc, char** argv) {
     worker.board = StatusBoard::find(worker.environment);
     worker.row().take(::getpid());
     note_fatal_signals(worker.row());
+    if (worker.arguments.gdb == worker.launched.rank) wait_for_debugger(worker);
     const bool trains =
         worker.arguments.verb == Verb::kTrain || worker.arguments.verb == Verb::kResume;
     const bool supervised = trains && worker.board;

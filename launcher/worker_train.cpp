@@ -16,6 +16,7 @@
 #include "launcher/run_card.hpp"
 #include "launcher/settle_run.hpp"
 #include "launcher/stack_dump.hpp"
+#include "launcher/step_range.hpp"
 #include "launcher/worker.hpp"
 #include "trainer/trainer.hpp"
 
@@ -90,7 +91,8 @@ void share_board(Worker& worker, WorkerSession& session) {
 
 /// Of this host, when this is its first rank.
 std::unique_ptr<HealthWriter> write_health(Worker& worker, WorkerSession& session,
-                                           const checkpoints::RunDirectory& run) {
+                                           const checkpoints::RunDirectory& run,
+                                           const NodeKeptMemory* kept) {
   const auto& topology = session.group().topology;
   const auto& host = topology.host_of_rank[static_cast<std::size_t>(topology.rank)];
   std::vector<int> ranks;
@@ -98,7 +100,10 @@ std::unique_ptr<HealthWriter> write_health(Worker& worker, WorkerSession& sessio
     if (topology.host_of_rank[static_cast<std::size_t>(rank)] == host) ranks.push_back(rank);
   }
   if (!worker.board || ranks.front() != topology.rank) return nullptr;
-  return std::make_unique<HealthWriter>(files(), run.health_path(host), *worker.board, ranks);
+  return std::make_unique<HealthWriter>(files(), run.health_path(host), *worker.board, ranks,
+                                        [kept] {
+                                          if (kept != nullptr) kept->keep();
+                                        });
 }
 
 /// Where the state of the last finished step outlives this node's ranks; without a path unless
@@ -116,8 +121,19 @@ std::unique_ptr<NodeKeptMemory> kept_memory_of(const Worker& worker, WorkerSessi
   if (!first) kept = open(false);
   std::int64_t everywhere = kept->path().empty() ? 0 : 1;
   session.world().all_reduce(std::span(&everywhere, 1), comm::ReduceOp::kMin, "kept memory");
+  if (first && kept) kept->remove_strays();
   if (everywhere == 0) kept.reset();
   return kept;
+}
+
+std::optional<trainer::ProfileOptions> profile_of(const Worker& worker,
+                                                  const checkpoints::RunDirectory& run, int rank) {
+  if (worker.arguments.profile.empty()) return std::nullopt;
+  const auto steps = parse_steps(worker.arguments.profile);
+  return trainer::ProfileOptions{.first = steps.first,
+                                 .last = steps.last,
+                                 .path = run.profile_path(rank),
+                                 .gpu = worker.device != nullptr};
 }
 
 }  // namespace
@@ -131,13 +147,15 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
   log.debug("rank " + std::to_string(rank) + " of " + std::to_string(session.world().size()) +
             ", process " + std::to_string(::getpid()));
   const bool resume = worker.arguments.verb == Verb::kResume;
+  const checkpoints::RunMinder minder(run);  // it is long before the run is written to
   share_board(worker, session);
-  const auto health = write_health(worker, session, run);
+  const auto kept = kept_memory_of(worker, session);
+  const auto health = write_health(worker, session, run, kept.get());
   write_stacks_to(run.stack_path(rank));
+  if (worker.device) worker.gpus->explain_lack_of_memory(run.memory_path(rank));
   session.world().show_waits_in(worker.row().wait);
   const auto faults = faults_of(worker);
   faults.reached(base::Phase::kStart, 0);
-  const auto kept = kept_memory_of(worker, session);
   trainer::Trainer trainer(
       {.config = config,
        .config_hash = configs::config_hash(config),
@@ -147,6 +165,8 @@ ExitCode train(Worker& worker, WorkerSession& session, base::Log& log) {
        .from_checkpoint = worker.checkpoint_path,
        .resume = resume,
        .save_only = worker.arguments.save_only,
+       .anomaly = worker.arguments.anomaly,
+       .profile = profile_of(worker, run, rank),
        .files = files(),
        .clock = base::Clock::system(),
        .stop = *worker.stop,

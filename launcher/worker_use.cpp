@@ -163,7 +163,8 @@ ExitCode replay(Worker& worker, WorkerSession& session) {
                                        .files = files(),
                                        .step = worker.arguments.step,
                                        .micro_batch = worker.arguments.micro_batch,
-                                       .device = worker.device.get()},
+                                       .device = worker.device.get(),
+                                       .anomaly = worker.arguments.anomaly},
                                       session.group(), worker.position());
   const auto text =
       worker.arguments.json ? trainer::to_json(report) : replay_text(report, worker.style);

@@ -26,7 +26,8 @@ struct TrialLimits {
 
 /// Where a rank computes, and what outlives it there; see TrainStepOptions.
 struct Place {
-  std::string kept_memory{};  ///< without a device
+  bool autograd_alone = false;  ///< without kernels of our own
+  std::string kept_memory{};    ///< without a device
   /// Whether a training run goes on from what that holds; null: always. Collective.
   std::function<bool(std::int64_t step, std::int64_t steps_per_epoch)> goes_on_from{};
   DeviceContext* device = nullptr;  ///< null: the CPU

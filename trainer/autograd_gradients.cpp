@@ -1,11 +1,14 @@
 #include "trainer/autograd_gradients.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/anomaly_mode.h>
 
 #include <algorithm>
 #include <bit>
 #include <mutex>
 
+#include "base/error.hpp"
 #include "base/philox.hpp"
 
 namespace lockstep::trainer {
@@ -106,14 +109,15 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
   if (!device.is_cpu()) seed_generator(at::globalContext().defaultGenerator(device), seed);
   space_.begin_micro_batch(target, contribution, arrived);
   const auto loss = [&] {
+    RECORD_USER_SCOPE("forward");
     const Autocast autocast(device, space_.precision());
     const auto outputs = space_.model().forward(
-        batch.inputs.to(device), {Phase::kTraining, generator_, options_.dense_kernels});
+        space_.as_inputs(batch.inputs), {Phase::kTraining, generator_, options_.dense_kernels});
     // Of short floats the loss would have two digits, and its gradient as well.
     return objective_.loss(outputs.to(at::kFloat), batch.targets.to(device));
   }();
   laps.add_to(times.forward);
-  loss.backward();
+  backward(loss, step, batch.index);
   space_.end_micro_batch();
   if (sums_->goes_early()) {
     late_losses_.push_back(loss.detach());  // its number is not waited for
@@ -121,6 +125,24 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
     losses[batch.index] = loss.item<float>();
   }
   laps.add_to(times.backward);
+}
+
+void AutogradGradients::backward(const at::Tensor& loss, std::int64_t step, std::int64_t index) {
+  RECORD_USER_SCOPE("backward");
+  try {
+    loss.backward();
+  } catch (const std::exception& error) {
+    const std::string words = error.what();
+    const bool anomaly = torch::autograd::AnomalyMode::is_enabled() &&
+                         words.find("returned nan values") != std::string::npos;
+    if (!anomaly) throw;
+    throw base::DivergenceError(
+        words.substr(0, words.find('\n')) + " (in micro-batch " + std::to_string(index) +
+        " of step " + std::to_string(step + 1) +
+        "; the operation before it in the model made what has no gradient); 'lockstep replay RUN "
+        "--step " +
+        std::to_string(step + 1) + " --micro-batch " + std::to_string(index) + "' has its samples");
+  }
 }
 
 void AutogradGradients::take_losses(double* losses) {

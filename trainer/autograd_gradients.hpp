@@ -46,6 +46,8 @@ class AutogradGradients final : public GradientSource {
   void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
                        Contribution contribution, const ParameterSpace::Arrived& arrived,
                        double* losses, StepTimes& times);
+  /// Throws DivergenceError where anomalies are looked for and one is found.
+  void backward(const torch::Tensor& loss, std::int64_t step, std::int64_t index);
   void merge(const Merges& merges, FlatRange range);
 
   ParameterSpace& space_;

@@ -1,15 +1,19 @@
 // The GPU module's entry: devices by UUID, and what a rank computes with on one of them.
 
 #include <ATen/Context.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
+#include <torch/csrc/cuda/memory_snapshot.h>
 
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 
 #include "base/error.hpp"
+#include "base/file_system.hpp"
+#include "base/text.hpp"
 #include "comm/cuda_check.hpp"
 #include "comm/cuda_device.hpp"
 #include "comm/cuda_fold.hpp"
@@ -83,6 +87,20 @@ class CudaModule final : public GpuModule {
     context->kernels = cuda_kernels();
     context->compute = stream.stream();
     return context;
+  }
+
+  void explain_lack_of_memory(const std::string& path) override {
+    c10::cuda::CUDACachingAllocator::attachOutOfMemoryObserver(
+        [path](std::int64_t device, std::size_t wanted, std::size_t, std::size_t free) {
+          const auto snapshot = torch::cuda::_memory_snapshot_pickled();
+          auto& files = base::FileSystem::posix();
+          files.make_directories(base::parent_path(path));
+          files.write_atomically(path, snapshot);
+          std::fprintf(stderr,
+                       "GPU %d has no room for %s (%s free); what holds its memory is in %s\n",
+                       static_cast<int>(device), base::format_bytes(wanted).c_str(),
+                       base::format_bytes(free).c_str(), path.c_str());
+        });
   }
 };
 

@@ -1,5 +1,7 @@
 #include "trainer/dense_gradients.hpp"
 
+#include <ATen/record_function.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -164,12 +166,14 @@ bool DenseGradients::is_shared(const DensePlan::Layer& layer) const {
 
 void DenseGradients::meet(std::string_view what, Laps& laps, std::chrono::nanoseconds& work,
                           StepTimes& times) {
+  RECORD_USER_SCOPE("exchange");
   laps.add_to(work);
   memory_->barrier().arrive_and_wait(group_.node.deadline(), what);
   laps.add_to(times.exchange);
 }
 
 void DenseGradients::run_forward(StepTimes& times) {
+  RECORD_USER_SCOPE("forward");
   Laps laps;
   const float* flat = space_.memory().flat;
   const bool relu = plan_.activation == DenseActivation::kRelu;
@@ -229,6 +233,7 @@ void DenseGradients::run_loss(double* losses) {
 }
 
 void DenseGradients::run_backward(StepTimes& times) {
+  RECORD_USER_SCOPE("backward");
   Laps laps;
   const float* flat = space_.memory().flat;
   bool met = false;

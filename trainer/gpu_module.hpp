@@ -27,6 +27,9 @@ class GpuModule {
   /// From now on the calling thread computes on one of them. `deterministic`: kernels whose results
   /// depend on nothing but their inputs. Throws DeviceError and EnvironmentError.
   virtual std::unique_ptr<DeviceContext> use(std::size_t device, bool deterministic) = 0;
+  /// When an allocation fails for want of memory, what holds it is written to `path`, in the format
+  /// that pytorch.org/memory_viz opens.
+  virtual void explain_lack_of_memory(const std::string& path) = 0;
 };
 
 /// Whether this machine has an NVIDIA driver.

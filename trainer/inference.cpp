@@ -22,7 +22,8 @@ Inference::Result Inference::run(data::Range range) {
   const auto tensors = tensors_of(batch_, source_.info());
   const auto device = space_.memory().device;
   const Autocast autocast(device, space_.precision());
-  const auto outputs = space_.model().forward(tensors.inputs.to(device), {Phase::kEvaluation, {}});
+  const auto outputs =
+      space_.model().forward(space_.as_inputs(tensors.inputs), {Phase::kEvaluation, {}});
   return {.outputs = outputs.to(at::TensorOptions(at::kFloat).device(at::kCPU)),
           .targets = tensors.targets};
 }

@@ -135,7 +135,16 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
     copy_in(memory_.flat + entry.offset, entry, parameter);
     // Vectors are added to sums and scale them; they are few and stay exact.
     if (short_copy_.defined() && entry.shape.size() >= 2) {
-      parameter.set_data(short_copy_.narrow(0, entry.offset, entry.count).view(entry.shape));
+      const auto place = short_copy_.narrow(0, entry.offset, entry.count);
+      const auto& shape = entry.shape;
+      if (shape.size() == 4) {
+        parameter.set_data(
+            place.view({shape[0], shape[2], shape[3], shape[1]}).permute({0, 3, 1, 2}));
+        short_filters_.push_back(parameter.detach());
+        filters_.push_back(view_of(memory_.flat + entry.offset, shape, memory_.device));
+      } else {
+        parameter.set_data(place.view(shape));
+      }
     } else {
       bind(parameter, memory_.flat + entry.offset, entry);
     }
@@ -172,6 +181,13 @@ void ParameterSpace::refresh() {
   if (!short_copy_.defined()) return;
   const torch::NoGradGuard no_grad;
   short_copy_.copy_(view_of(memory_.flat, {layout_.parameter_count}, memory_.device));
+  for (std::size_t i = 0; i < filters_.size(); ++i) short_filters_[i].copy_(filters_[i]);
+}
+
+torch::Tensor ParameterSpace::as_inputs(const torch::Tensor& inputs) const {
+  const auto there = inputs.to(memory_.device);
+  if (short_filters_.empty() || there.dim() != 4) return there;
+  return there.contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 void ParameterSpace::reset_buffers() {

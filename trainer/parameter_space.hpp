@@ -60,6 +60,10 @@ class ParameterSpace {
   /// Before the first forward pass after the flat memory has changed: the model has its values,
   /// also where it computes with a shorter copy. One pass over the parameters, not one cast a use.
   void refresh();
+  /// What the model's forward pass takes of a batch's inputs: on its device, and in the layout that
+  /// its convolutions' weights have there (channels last where they are short floats, which spares
+  /// a GPU the turning round of each). Local.
+  torch::Tensor as_inputs(const torch::Tensor& inputs) const;
   /// Before a forward pass: buffers and counters are those of the step's start.
   void reset_buffers();
 
@@ -85,6 +89,8 @@ class ParameterSpace {
   StateMemory memory_;
   Precision precision_;
   torch::Tensor short_copy_;  // of all parameters, where the precision is not 32 bits
+  /// Weights of convolutions in it, which have their channels last, and their values.
+  std::vector<torch::Tensor> short_filters_, filters_;
   std::vector<std::shared_ptr<GradientNode>> nodes_;  // one a parameter, in layout order
   std::vector<torch::Tensor> working_counters_;       // the module's own integer buffers
   torch::Tensor working_buffers_;                     // the module's f32 buffers are views of this

@@ -1,5 +1,7 @@
 #include "trainer/replay.hpp"
 
+#include <torch/csrc/autograd/anomaly_mode.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -48,7 +50,10 @@ std::optional<checkpoints::LedgerEntry> diverged_after(const ReplayOptions& opti
       const auto place = event.find(key);
       return place != event.end() && place->is_number() ? place->get<double>() : std::nan("");
     };
-    found = {.step = step + 1, .loss = number("loss"), .gradient_norm = number("gradient_norm")};
+    found = {.step = step + 1,
+             .samples = {},
+             .loss = number("loss"),
+             .gradient_norm = number("gradient_norm")};
   }
   return found;
 }
@@ -96,8 +101,9 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
   require_step(options, ledger.entries,
                train.micro_batch > 0 ? train.global_batch / train.micro_batch : 1);
 
+  if (options.anomaly) torch::autograd::AnomalyMode::set_enabled(true);
   auto made = assemble(options.config, options.config_hash, options.cache_directory, {}, group,
-                       {.device = options.device});
+                       {.autograd_alone = options.anomaly, .device = options.device});
   auto& step = *made.step;
   StateKeeper keeper(group, step, options.files, options.run.checkpoints_path());
   checkpoints::CheckpointStore store(options.files, options.run.checkpoints_path());

@@ -24,6 +24,7 @@ struct ReplayOptions {
   std::int64_t step = 1;            ///< as the ledger counts, from 1
   std::int64_t micro_batch = -1;    ///< whose loss and samples are wanted, or negative
   DeviceContext* device = nullptr;  ///< where the run was computed as well
+  bool anomaly = false;             ///< see TrainerOptions::anomaly; bits are not the ledger's then
 };
 
 struct ReplayedStep {

@@ -1,5 +1,7 @@
 #include "trainer/train_step.hpp"
 
+#include <ATen/record_function.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -134,7 +136,19 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
 }
 
 void TrainStep::choose_kept_memory(std::size_t bytes) {
-  std::int64_t room = comm::NodeMemory::has_room_in(options_.kept_memory, bytes) ? 1 : 0;
+  // Gradients, activations and decoded samples will want a place beside it, of all nodes that
+  // pretend to be one on this host.
+  const auto& hosts = group_.topology.host_of_rank;
+  const auto& firsts = group_.topology.first_rank_of_node;
+  const auto& mine = hosts[static_cast<std::size_t>(group_.topology.rank)];
+  std::size_t nodes_here = 0;
+  for (int node = 0; node < group_.topology.node_count; ++node) {
+    if (hosts[static_cast<std::size_t>(firsts[static_cast<std::size_t>(node)])] == mine)
+      ++nodes_here;
+  }
+  constexpr std::size_t kForOthers = 2;
+  std::int64_t room =
+      comm::NodeMemory::has_room_in(options_.kept_memory, kForOthers * nodes_here * bytes) ? 1 : 0;
   group_.world.all_reduce(std::span(&room, 1), comm::ReduceOp::kMin, "room to keep a state");
   if (room == 1) {
     options_.keep_last_step = true;
@@ -214,7 +228,10 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
 
   if (device_ && compares_nodes_in(step)) compare_nodes(step);
   Laps laps;
-  gradients_->exchange();
+  {
+    RECORD_USER_SCOPE("exchange");
+    gradients_->exchange();
+  }
   if (device_) update_on_device(step, lr, table);
   relay_.spread(table.bytes, losses_of_rank_, "losses between nodes");
   relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
@@ -236,6 +253,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   times_.backward += late;
   times_.optimizer -= late;
 
+  RECORD_USER_SCOPE("exchange");
   const auto flat_count = static_cast<std::size_t>(space_->layout().flat_count());
   relay_.spread(std::as_writable_bytes(std::span(space_->memory().flat, flat_count)), flat_of_rank_,
                 "parameters between nodes");
@@ -249,6 +267,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
 }
 
 void TrainStep::update_on_device(std::int64_t step, double lr, Table& table) {
+  RECORD_USER_SCOPE("optimizer");
   device_->update(step, lr, static_cast<double>(gradients_->divisor()),
                   gradients_->sum(0, 0, nullptr));
   const auto& squares = device_->wait();
@@ -275,6 +294,7 @@ StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
 }
 
 void TrainStep::update(std::int64_t step, double lr, Table& table) {
+  RECORD_USER_SCOPE("optimizer");
   const double mean = 1.0 / static_cast<double>(gradients_->divisor());
   const auto own = own_blocks();
   const auto slice = elements(blocks_, own);

@@ -1,5 +1,8 @@
 #include "trainer/trainer.hpp"
 
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/anomaly_mode.h>
+
 #include <bit>
 #include <cmath>
 #include <csignal>
@@ -48,6 +51,8 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
                      options_.limits, group, place())) {
   require_best_metric();
+  if (options_.anomaly) torch::autograd::AnomalyMode::set_enabled(true);
+  if (options_.profile) profiler_.emplace(*options_.profile);
   if (options_.save_only && !memory_is_ahead()) return;
   keeper_ = std::make_unique<StateKeeper>(group_, *made_.step, options_.files,
                                           options_.run.checkpoints_path());
@@ -130,6 +135,7 @@ std::string Trainer::restore() {
 
 Place Trainer::place() {
   auto place = options_.place;
+  place.autograd_alone = options_.anomaly;
   place.goes_on_from = [this](std::int64_t step, std::int64_t steps_per_epoch) {
     const auto needed = missing_for_rollback(step, steps_per_epoch);
     if (needed && group_.world.rank() == 0) {
@@ -145,7 +151,9 @@ bool Trainer::restore_from_memory() {
   const auto step = made_.step->recovered();
   if (!step) return false;
   steps_done_ = *step;
-  take_metadata(made_.step->kept_metadata(steps_done_));
+  // One node's word: each has its own, and a crash may have come between them.
+  take_metadata(group_.world.all_gather_texts(made_.step->kept_metadata(steps_done_),
+                                              "what was known of the kept state")[0]);
   return true;
 }
 
@@ -254,6 +262,7 @@ TrainingOutcome Trainer::run() {
     const auto first = steps_done_;
     while (steps_done_ < made_.total_steps && !stopped_) {
       const auto iteration_begin = std::chrono::steady_clock::now();
+      if (profiler_) profiler_->before(steps_done_ + 1);
       auto note = train_one(steps_done_, batches);
       face_divergence(note);
       steps_done_ = note.step;
@@ -268,6 +277,7 @@ TrainingOutcome Trainer::run() {
                               "the last checkpoint");
       }
       stopped_ = stops > 0 && !last;
+      if (profiler_) profiler_->after(note.step);
       if (checkpointing_) checkpointing_->step_done(note);
       const bool more = conclude(note);
       if (recorder_) report(note, options_.clock.now() - begin, steps_done_ - first);
@@ -275,6 +285,9 @@ TrainingOutcome Trainer::run() {
       totals_.add(note.times,
                   more ? note.wall : std::chrono::steady_clock::now() - iteration_begin);
     }
+  }
+  if (profiler_ && !profiler_->finish() && recorder_) {
+    options_.warn("no step was traced: the run has none of those that --profile names");
   }
   if (digest_.empty()) digest_ = keeper_->digest(steps_done_);
   note_anatomy();
@@ -369,7 +382,11 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
   }
   auto note = note_of(step);
   note.result = (*made_.step)(
-      step, [&] { return poisoned(batches.next(), step); },
+      step,
+      [&] {
+        RECORD_USER_SCOPE("data");
+        return poisoned(batches.next(), step);
+      },
       checkpointing_ ? checkpointing_->signals(options_.stop.requests())
                      : RankSignals{.stop_requests = options_.stop.requests()});
   note.times = made_.step->times();
@@ -419,6 +436,7 @@ void Trainer::undo(const StepNote& note, Divergence::Action action, const BackTo
   if (action == Divergence::Action::kStop) {
     // Nobody goes on from a state that is no good.
     if (made_.step->keeps_last_step()) made_.step->take_back(note.step, note.step - 1, metadata());
+    group_.world.barrier("the end of a step that diverged");  // before anybody ends the others
     return;
   }
   dropped_step_ = note.step;
@@ -455,6 +473,7 @@ Trainer::BackTo Trainer::checkpoint_before(const StepNote& note) const {
 }
 
 void Trainer::note_anatomy() {
+  if (options_.save_only) return;  // no step was computed
   std::vector<StepTotals> all(static_cast<std::size_t>(group_.world.size()));
   group_.world.all_gather(std::as_bytes(std::span(&totals_, 1)),
                           std::as_writable_bytes(std::span(all)), "step times");

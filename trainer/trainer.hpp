@@ -23,6 +23,7 @@
 #include "trainer/divergence.hpp"
 #include "trainer/run_recorder.hpp"
 #include "trainer/state_keeper.hpp"
+#include "trainer/step_profiler.hpp"
 
 namespace lockstep::trainer {
 
@@ -47,6 +48,10 @@ struct TrainerOptions {
   /// Only write the state that memory kept as a checkpoint, where it is newer than the newest one:
   /// for a run that is not started again. With `resume`.
   bool save_only = false;
+  /// Throw DivergenceError at the first operation whose gradient is not a number. Without kernels
+  /// of our own, which do not go through autograd.
+  bool anomaly = false;
+  std::optional<ProfileOptions> profile{};  ///< of this rank
   base::FileSystem& files;
   const base::Clock& clock;
   const base::StopSignal& stop;
@@ -147,6 +152,7 @@ class Trainer {
   std::string dropped_reason_;
   std::string digest_;
   StepTotals totals_;
+  std::optional<StepProfiler> profiler_;
 };
 
 }  // namespace lockstep::trainer

@@ -26,6 +26,8 @@ class Replay final : public Command {
         ->type_name("M")
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
     app.add_flag("--json", json_, "as JSON, with all sample numbers");
+    app.add_flag("--anomaly", anomaly_,
+                 "stop at the first operation whose gradient is not a number, and name it");
     app.footer("example: lockstep replay amber-heron --step 1200");
   }
 
@@ -43,6 +45,7 @@ class Replay final : public Command {
       request.worker.insert(request.worker.end(), {"--micro-batch", std::to_string(*micro_batch_)});
     }
     if (json_) request.worker.emplace_back("--json");
+    if (anomaly_) request.worker.emplace_back("--anomaly");
     return show_end_of_reading(session, run_once(session, plan_launch(request)));
   }
 
@@ -51,6 +54,7 @@ class Replay final : public Command {
   std::int64_t step_ = 0;
   std::optional<std::int64_t> micro_batch_;
   bool json_ = false;
+  bool anomaly_ = false;
 };
 
 }  // namespace

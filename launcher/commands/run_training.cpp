@@ -56,6 +56,11 @@ KeptMemory kept_memory(const TrainingLaunch& launch) {
       static_cast<int>((launch.request.ranks + ranks_per_node - 1) / ranks_per_node));
 }
 
+bool ended_in_order(const LaunchEnd& end) {
+  return end.exit_code == static_cast<int>(base::ExitCode::kDone) ||
+         end.exit_code == static_cast<int>(base::ExitCode::kStopped);
+}
+
 class Training {
  public:
   Training(const Session& session, TrainingLaunch launch)
@@ -68,9 +73,9 @@ class Training {
                      .events_path = launch_.run.events_path(),
                      .print = [&](std::string_view text) { say(text); },
                      .wall_limit = wall_limit(launch_.config.launch.wall_limit),
-                     .hang = {.fixed = seconds(launch_.config.launch.hang_seconds),
-                              .longest = seconds(launch_.config.launch.deadline_seconds)},
-                     .diagnostics_path = launch_.run.diagnostics_path()}) {}
+                     .hang = hang_options(launch_.config),
+                     .diagnostics_path = launch_.run.diagnostics_path(),
+                     .health_path = launch_.run.health_folder()}) {}
 
   int run() {
     const auto begin = base::Clock::system().now();
@@ -110,32 +115,49 @@ class Training {
 
   /// Nobody will come back for what the ranks kept.
   void settle_memory(const LaunchEnd& end) {
-    if (save_what_memory_holds(end) || !memory_.is_elsewhere()) return;
-    const auto in_order = end.exit_code == static_cast<int>(base::ExitCode::kDone) ||
-                          end.exit_code == static_cast<int>(base::ExitCode::kStopped);
-    if (in_order) return;  // they removed it themselves
+    if (launch_.request.ranks < 1) return;  // no host is left to ask
+    try {
+      // The wall limit was the run's.
+      Supervisor last({.environment = session_.environment,
+                       .events_path = launch_.run.events_path(),
+                       .print = [&](std::string_view text) { say(text); },
+                       .hang = hang_options(launch_.config),
+                       .diagnostics_path = launch_.run.diagnostics_path()});
+      if (!save_what_memory_holds(end, last)) forget_memory(end, last);
+    } catch (const base::Error& error) {
+      say(std::string("warning: what memory held is not settled: ") + error.what() + "\n");
+    }
+  }
+
+  void forget_memory(const LaunchEnd& end, Supervisor& last) const {
+    if (!memory_.is_elsewhere()) return;
+    if (ended_in_order(end)) return;  // they removed it themselves
     auto request = launch_.request;
     request.worker = {request.worker.front(), "forget"};
-    supervisor_.run(plan_of(request, book_.restarts() + 1));
+    last.run(plan_of(request, book_.restarts() + 1));
   }
 
   /// Steps since the newest checkpoint would go with this process. Says whether the ranks ended in
   /// order.
-  bool save_what_memory_holds(const LaunchEnd& end) {
+  bool save_what_memory_holds(const LaunchEnd& end, Supervisor& last) {
     if (!end.verdict || memory_.addresses().empty()) return false;
     // Of other hosts' ranks the steps are not seen.
-    if (end.step <= 0 && !memory_.is_elsewhere()) return false;
+    const auto step = std::max(end.step, book_.furthest_step());
+    if (step <= 0 && !memory_.is_elsewhere()) return false;
     if (end.verdict->exit_code == static_cast<int>(base::ExitCode::kUsage)) return false;
     auto request = launch_.request;
     request.worker = {request.worker.front(), "resume", launch_.run.path(), "--save-only"};
     const auto before = newest_checkpoint();
-    const auto saving = supervisor_.run(plan_of(request, book_.restarts() + 1));
-    if (saving.verdict) {
-      say("warning: what memory held could not be saved: " + describe(*saving.verdict) + "\n");
+    const auto saving = last.run(plan_of(request, book_.restarts() + 1));
+    const bool in_order = ended_in_order(saving);
+    if (!in_order) {
+      say("warning: what memory held could not be saved" +
+          (saving.verdict ? ": " + describe(*saving.verdict) : std::string(" (it was stopped)")) +
+          "\n");
     } else if (const auto saved = newest_checkpoint(); saved > before) {
       say(fmt::format("the state of step {}, which memory held, is saved\n", saved));
     }
-    return !saving.verdict;
+    return in_order;
   }
 
   /// Its step; 0 when there is none.
@@ -188,7 +210,12 @@ class Training {
           "back, then resume";
       return Next::kEnd;
     }
-    if (stop.requests() > 0 && next == Next::kRestart) return Next::kEnd;
+    const bool stopped = stop.requests() > 0 || end.stop_signal != 0;
+    if (stopped && next == Next::kRestart) return Next::kEnd;
+    // What is still done needs the hosts that are there.
+    if (end.verdict && memory_.is_elsewhere() && next != Next::kEnd && next != Next::kRestart) {
+      leave_out(lost_hosts(end, stop), launch_.request, 1);
+    }
     if (next == Next::kSpent || next == Next::kNoProgress) {
       end.exit_code = static_cast<int>(base::ExitCode::kRestarts);
       end.verdict->exit_code = end.exit_code;
@@ -200,6 +227,11 @@ class Training {
       end.verdict->message += " (" + why + ")";
     }
     return next;
+  }
+
+  static HangWatch::Options hang_options(const configs::RunConfig& config) {
+    return {.fixed = seconds(config.launch.hang_seconds),
+            .longest = seconds(config.launch.deadline_seconds)};
   }
 
   static std::optional<std::chrono::steady_clock::time_point> wall_limit(double count) {

@@ -18,12 +18,12 @@ struct TrainingLaunch {
   bool trial = false;  ///< keeps no checkpoint, so a restart would have nothing to go on from
 };
 
-/// Returns the exit code.
 /// Whether the state of the last finished step is to outlive the ranks.
 inline bool keeps_memory(const configs::RunConfig& config) {
   return config.checkpoint.in_memory && config.launch.restarts > 0;
 }
 
+/// Returns the exit code.
 int run_training(const Session& session, TrainingLaunch launch);
 
 }  // namespace lockstep::launcher

@@ -9,11 +9,13 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "comm/micro_batch_plan.hpp"
 #include "data/dataset_file.hpp"
 #include "data/dataset_paths.hpp"
 #include "data/token_windows.hpp"
 #include "launcher/captured.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/commands/debug_options.hpp"
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/commands/run_training.hpp"
 #include "launcher/machine.hpp"
@@ -61,6 +63,7 @@ class Train final : public Command {
     app.add_option("CONFIG", config_, "configuration file")->required();
     app.add_option("overrides", overrides_, "key=value, +key=value or ~key");
     launch_.declare(app);
+    debug_.declare(app);
     app.add_option("--name", name_, "name of the run, otherwise two words");
     if (!plan_only_) app.add_flag("--dry-run", dry_run_, "say what would be done, and do nothing");
     app.add_flag("--fast-dev-run{1}", fast_dev_run_,
@@ -79,6 +82,8 @@ class Train final : public Command {
     auto overrides = overrides_;
     const auto from_options = launch_.overrides();
     overrides.insert(overrides.end(), from_options.begin(), from_options.end());
+    const auto for_debugging = debug_.overrides();
+    overrides.insert(overrides.end(), for_debugging.begin(), for_debugging.end());
     if (!name_.empty()) overrides.push_back("run.name=" + as_yaml(name_));
     const auto loaded = configs::read_config(config_, {overrides, session.environment});
 
@@ -86,7 +91,9 @@ class Train final : public Command {
     if (dry_run_) return print_plan(session, loaded, std::move(request));
     check_data(loaded.config);
     request.worker = worker_command(require_worker(session.environment), "train", loaded);
+    debug_.apply(request, loaded.config);
     const auto plan = plan_launch(request);
+    tell_as_ranks(session, loaded.config);
 
     std::vector<std::string> hosts;
     for (const auto& host : request.hosts) hosts.push_back(host.host);
@@ -100,6 +107,22 @@ class Train final : public Command {
   }
 
  private:
+  /// What the configuration's ranks would do of what one process does now.
+  void tell_as_ranks(const Session& session, const configs::RunConfig& config) const {
+    const auto micro_batches = micro_batches_of(config);
+    if (!launch_.local || launch_.ranks || config.launch.ranks < 2 || micro_batches == 0) return;
+    LaunchPlan plan;
+    const comm::MicroBatchPlan split(micro_batches, static_cast<int>(config.launch.ranks));
+    for (int rank = 0; rank < config.launch.ranks; ++rank) {
+      plan.micro_batches.push_back(split.range_of(rank));
+    }
+    print_message(
+        session.messages,
+        fmt::format("one process computes what launch.ranks {} would, with the same bits: "
+                    "{}\n",
+                    config.launch.ranks, split_text(config, plan)));
+  }
+
   std::vector<std::string> worker_command(const std::string& worker, const std::string& verb,
                                           const configs::LoadedConfig& loaded) const {
     std::vector<std::string> words{worker, verb, config_};
@@ -192,6 +215,7 @@ class Train final : public Command {
   std::string config_;
   std::vector<std::string> overrides_;
   LaunchOptions launch_;
+  DebugOptions debug_;
   std::string name_;
   bool dry_run_;
   bool plan_only_;

@@ -13,7 +13,6 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 from lab import LOCKSTEP, MPI_ENVIRONMENT, Lab, check, check_contains, wait_for  # noqa: E402
 
-SHARED_MEMORY = pathlib.Path("/dev/shm")
 
 LAB = HERE / "hosts_lab.sh"
 NET = "198.18.0"
@@ -59,8 +58,12 @@ class Hosts:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def kept_files():
-    return [path for path in SHARED_MEMORY.iterdir() if path.name.startswith("lockstep-state-")]
+def check_nothing_kept(hosts, run, names):
+    """Each host has a /dev/shm of its own."""
+    for name in names:
+        listed = subprocess.run([LAB, "exec", name, "ls", "/dev/shm"], cwd=hosts.folder, text=True,
+                                env=hosts.environment, capture_output=True, check=True)
+        check("lockstep" not in listed.stdout, f"{run} left on {name}: {listed.stdout}")
 
 
 with Lab() as lab:
@@ -91,6 +94,7 @@ with Lab() as lab:
             check(at - resumed["step"] <= 2.2 * EVERY_STEPS,
                   f"{run} was at step {at} and went on from {resumed['step']}")
             lab.lockstep("verify", run)
+            check_nothing_kept(hosts, run, ("h1", "h2"))
             hosts.lab("boot", "h3")
 
         # A rank alone dies, on a host that the supervisor does not see: not a step is repeated.
@@ -106,7 +110,7 @@ with Lab() as lab:
             resumed = [(event["from"], event["step"]) for event in lab.lines(run, "events.jsonl")
                        if event["event"] == "resume"]
             check(resumed and set(resumed) == {("memory", step)}, f"{run} went on from {resumed}")
-            check(not kept_files(), f"{run} left {kept_files()}")
+            check_nothing_kept(hosts, run, ("h1", "h2"))
             if not budget:  # given up; what memory held was saved
                 check_contains(output, "which memory held, is saved")
                 resumed = hosts.lockstep("resume", run)
@@ -123,4 +127,14 @@ with Lab() as lab:
         output, _ = process.communicate(timeout=PATIENCE_SECONDS)
         check(process.returncode != 0, "a run went on with too few ranks")
         check_contains(output, "h3", "launch.min_ranks")
+        check_nothing_kept(hosts, "too-few", ("h1",))
+
+        # No host is left to ask for anything: the verdict is told all the same.
+        process = hosts.train("all-lost", "--hosts", "h1:1")
+        wait_for(lambda: lab.ledger_lines("all-lost") > EVERY_STEPS, "the first steps")
+        hosts.lab("crash", "h1")
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        check(process.returncode == 1, f"without a host it exited {process.returncode}:\n{output}")
+        check_contains(output, "h1", "run failed")
+        check(lab.show("all-lost")["exit_code"] == 1, "the record does not tell")
         print(f"too few: ended {time.monotonic() - lost:.1f} s after the loss")

@@ -71,7 +71,7 @@ with Lab() as lab:
                          if event["event"] == "divergence"][:2]
         run = f"{policy}-killed"
         lab.lockstep("train", "exp.yaml", "--ranks", 2, "--name", run,
-                     f"train.divergence.policy={policy}",
+                     f"train.divergence.policy={policy}", "checkpoint.background=false",
                      environment={"LOCKSTEP_FAULT":
                                   f"kill rank=1 phase=divergence step={first - 1}; "
                                   f"kill rank=0 phase=divergence step={second} attempt=1"})
@@ -79,6 +79,9 @@ with Lab() as lab:
         check(record["restarts"] == 2, f"{run}: {record['restarts']} restarts")
         check(record["state_digest"] == lab.show(f"{policy}-calm")["state_digest"],
               f"{run}: other bits")
+        sources = [event["from"] for event in lab.lines(run, "events.jsonl")
+                   if event["event"] == "resume"]
+        check(sources == ["memory", "memory"], f"{run}: went on from {sources}")
         check([line.get("skipped") for line in lab.steps(run)] ==
               [line.get("skipped") for line in lab.steps(f"{policy}-calm")],
               f"{run}: the ledger has dropped other updates")

@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ launch: {deadline_seconds: 60}
 RANKS = 2
 STEPS = 300
 PATIENCE_SECONDS = 60
+LONGEST_SAVE_SECONDS = 0.03
 
 
 def workers_of(run):
@@ -51,7 +53,7 @@ def kill(pids):
 
 def kill_at_random(lab, run, seconds, chance):
     """Starts the run and kills it `seconds` at most after its first save began or, half of the time,
-    ended. Whether that was within a save."""
+    ended, and a moment into the save that is next or under way. Whether that was within a save."""
     where = chance.choice(["true", "false"])
     # Where steps can be skipped the last state is kept, and saves hold it instead of copying it.
     policy = chance.choice(["stop", "skip"])
@@ -65,6 +67,9 @@ def kill_at_random(lab, run, seconds, chance):
         time.sleep(0.001)
     pids = workers_of(run)
     time.sleep(chance.random() * seconds)
+    while not is_saving(checkpoints) and process.poll() is None:
+        time.sleep(0.0005)
+    time.sleep(chance.random() * LONGEST_SAVE_SECONDS)
     saving = is_saving(checkpoints)
     kill(pids if chance.random() < 0.5 else [chance.choice(pids)] if pids else [])
     process.communicate(timeout=PATIENCE_SECONDS)
@@ -157,6 +162,9 @@ def main(instants, seed):
             lab.lockstep("verify", run)
             numbers = [line["step"] for line in lab.steps(run)]
             check(numbers == list(range(1, STEPS + 1)), f"{run}: a step was repeated or skipped")
+            shutil.rmtree(folder)
+            if done % 20 == 0:
+                print(f"{done} of {instants} ({tries} tries), all right", flush=True)
         print(f"{done} of {done} kills within a save ({tries} tries): the newest complete "
               f"checkpoint was right, of {len(steps)} different steps, {none} times there was none "
               f"yet; {torn} times files of the save were torn")

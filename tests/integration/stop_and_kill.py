@@ -90,7 +90,7 @@ with Lab() as lab:
     record = lab.path / "runs/gone/run.json"
     check(json.loads(record.read_text())["status"] == "running", "somebody told its end")
     record.write_text(record.read_text().replace('"started": "20', '"started": "19'))
-    check(lab.show("gone")["status"] == "failed", "a run without processes is said to run")
+    wait_for(lambda: lab.show("gone")["status"] == "failed", "word of a run without processes", 10)
     lab.lockstep("resume", "gone", "--ranks", 2)
     check(lab.show("gone")["state_digest"] == calm, "a run killed whole ends with other bits")
 

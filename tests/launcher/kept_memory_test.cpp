@@ -81,6 +81,35 @@ TEST(KeptMemory, ThatNobodyCameBackForGoesWithALaterLaunch) {
   forget_kept_memory(next);
 }
 
+/// A launch took the state of its own run for abandoned once, when the run was older than that.
+TEST(KeptMemory, OfALongRunIsThereForItsNextLaunch) {
+  const auto variables = variables_of(KeptMemory::elsewhere());
+  const auto path = NodeKeptMemory(variables, 0, true).path();
+  ASSERT_EQ(truncate(path.c_str(), 5), 0);
+  const timespec long_ago[2] = {{1, 0}, {1, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), long_ago, 0), 0);
+
+  const NodeKeptMemory next(variables, 0, true);
+
+  struct stat status {};
+  ASSERT_EQ(stat(next.path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_size, 5);
+  EXPECT_GT(status.st_mtime, 1) << "another run's launch would take it for abandoned";
+  forget_kept_memory(variables);
+}
+
+TEST(KeptMemory, OfNodesThatAreNoMoreGoes) {
+  const auto variables = variables_of(KeptMemory::elsewhere());
+  const auto lost = NodeKeptMemory(variables, 2, true).path();
+  const NodeKeptMemory first(variables, 0, true), second(variables, 1, true);
+
+  first.remove_strays();
+
+  EXPECT_FALSE(exists(lost));
+  EXPECT_TRUE(exists(first.path()) && exists(second.path()));
+  forget_kept_memory(variables);
+}
+
 TEST(KeptMemory, IsNoPathThatAVariableNames) {
   EXPECT_EQ(NodeKeptMemory({{kKeptMemoryVariable, "@../tmp/x"}}, 0, true).path(), "");
   EXPECT_EQ(NodeKeptMemory({{kKeptMemoryVariable, "/etc/passwd"}}, 0, true).path(), "");

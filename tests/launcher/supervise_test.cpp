@@ -251,6 +251,23 @@ TEST(Judge, TakesALauncherThatEndedItsRanksForAFailureUnlessSomebodyAskedForIt) 
   EXPECT_EQ(judge(facts).exit_code, 143);
 }
 
+/// Ranks on other hosts may still note that they have lost those that were ended first.
+TEST(Judge, TakesASecondStopForOneWhateverRanksSayOfEachOther) {
+  LaunchFacts facts;
+  facts.kind = LaunchKind::kMpirun;
+  facts.stop_requests = 2;
+  facts.stop_signal = SIGINT;
+  facts.end = {false, 1};
+  facts.verdict.emplace();
+  facts.verdict->message = "rank 0 is gone";
+  facts.verdict->exit_code = 1;
+  EXPECT_EQ(judge(facts).exit_code, 130);
+  EXPECT_FALSE(judge(facts).verdict);
+
+  facts.verdict->exit_code = 3;
+  EXPECT_EQ(judge(facts).exit_code, 3) << "data that cannot be read are its cause all the same";
+}
+
 TEST(Judge, TakesTheCodeOfAStopFromTheRunsEvents) {
   // mpirun waited a second for the other ranks of one that had ended with 75, so they end with 0.
   auto facts = failed_under_mpirun(0);

@@ -174,6 +174,30 @@ TEST_F(DeviceStep, ComputesWithShortFloatsAndKeepsLongOnes) {
   }
 }
 
+TEST_F(DeviceStep, GivesShortFiltersTheirChannelsLast) {
+  auto setting = images();
+  setting.step.precision = Precision::kBFloat16;
+  on_ranks(setting, Place::kDevice, 1, [](Rank rank) {
+    rank.train(0);
+    auto& space = rank.step.parameters();
+    space.refresh();
+    int filters = 0;
+    for (const auto& entry : space.layout().parameters) {
+      if (entry.shape.size() != 4) continue;
+      ++filters;
+      const auto filter = space.model().named_parameters()[entry.name].detach();
+      const auto exact =
+          view_of(space.memory().flat + entry.offset, entry.shape, space.memory().device);
+      EXPECT_TRUE(filter.is_contiguous(at::MemoryFormat::ChannelsLast)) << entry.name;
+      EXPECT_TRUE(at::equal(filter, exact.to(at::kBFloat16))) << entry.name;
+    }
+    EXPECT_GT(filters, 0);
+    const auto image = at::rand({2, 3, 8, 8});
+    EXPECT_TRUE(space.as_inputs(image).is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(at::equal(space.as_inputs(image), image));
+  });
+}
+
 TEST_F(DeviceStep, TellsEveryRankOfSignalsOfAny) {
   on_ranks(tokens(), Place::kDevice, 3, [](Rank rank) {
     const int number = rank.group.world.rank();
