@@ -16,7 +16,7 @@ namespace lockstep::checkpoints {
 struct LedgerEntry {
   std::int64_t step = 0;   ///< finished optimizer steps, from 1
   std::int64_t epoch = 0;  ///< of the step's samples, from 0
-  std::string samples;     ///< digest of which samples the step used
+  std::string samples{};   ///< digest of which samples the step used
   double loss = 0;
   double gradient_norm = 0;
   double lr = 0;

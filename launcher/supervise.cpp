@@ -79,12 +79,15 @@ std::optional<std::filesystem::file_time_type> newest_in(const std::string& fold
 /// One launch, from its start to the end of its ranks.
 class Launch {
  public:
-  Launch(const LaunchPlan& plan, const SuperviseOptions& options)
+  /// Of the requests to stop, the first `requests_taken` are not this launch's.
+  Launch(const LaunchPlan& plan, const SuperviseOptions& options, int requests_taken)
       : options_(options),
+        stop_(*options.stop),
         old_health_(newest_in(options.health_path)),
         board_(plan.ranks),
         watch_(board_),
-        hang_(options.hang) {
+        hang_(options.hang),
+        requests_taken_(requests_taken) {
     facts_.kind = plan.kind;
     all_here_ = plan.all_here;
     auto environment = merged(options.environment, plan.environment);
@@ -112,6 +115,7 @@ class Launch {
   }
 
   std::int64_t steps_done() const { return watch_.steps_done(); }
+  int requests_taken() const { return requests_taken_; }
   /// The launcher when it has not ended though its ranks have.
   std::unique_ptr<ChildProcess> take_leftover() {
     return facts_ended_ ? nullptr : std::move(child_);
@@ -290,7 +294,7 @@ class Launch {
       if (!facts_ended_) facts_.end = {false, static_cast<int>(base::ExitCode::kFailed)};
     }
     facts_.lost_host = filter_.lost_host();
-    facts_.stop_signal = stop_.first_signal();
+    if (facts_.stop_requests > 0) facts_.stop_signal = stop_.first_signal();
   }
 
   void show(const std::string& text) const {
@@ -298,8 +302,8 @@ class Launch {
   }
 
   const SuperviseOptions& options_;
+  const base::StopSignal& stop_;
   const std::optional<std::filesystem::file_time_type> old_health_;
-  const base::StopSignal stop_;
   StatusBoard board_;
   RankWatch watch_;
   HangWatch hang_;
@@ -314,7 +318,7 @@ class Launch {
   steady_clock::time_point died_at_;
   std::optional<steady_clock::time_point> tell_at_;     // a request that ranks do not know of yet
   std::optional<steady_clock::time_point> give_up_at_;  // on ranks that never came
-  int requests_taken_ = 0;                              // of the user
+  int requests_taken_;                                  // of the user
   bool messages_open_ = true;
   bool quiet_ = false;
   bool facts_ended_ = false;  // facts_.end is what the launcher ended with
@@ -323,7 +327,10 @@ class Launch {
 
 }  // namespace
 
-Supervisor::Supervisor(SuperviseOptions options) : options_(std::move(options)) {}
+Supervisor::Supervisor(SuperviseOptions options) : options_(std::move(options)) {
+  if (options_.stop == nullptr) options_.stop = &own_stop_.emplace();
+  requests_taken_ = options_.stop->requests();
+}
 
 Supervisor::~Supervisor() = default;
 
@@ -334,8 +341,9 @@ LaunchEnd Supervisor::run(const LaunchPlan& plan) {
   const auto events_begin =
       options_.events_path.empty() ? 0 : files.file_size(options_.events_path).value_or(0);
 
-  Launch launch(plan, options_);
+  Launch launch(plan, options_, requests_taken_);
   auto facts = launch.follow();
+  requests_taken_ = launch.requests_taken();
   if (!options_.events_path.empty()) {
     const auto events = read_events(files, options_.events_path, events_begin);
     facts.verdict = events.verdict;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/stop_signal.hpp"
 #include "launcher/child_process.hpp"
 #include "launcher/hang_watch.hpp"
 #include "launcher/judge.hpp"
@@ -29,7 +30,9 @@ struct SuperviseOptions {
   std::optional<std::chrono::steady_clock::time_point> wall_limit{};
   HangWatch::Options hang{};       ///< `longest` 0 = ranks are never taken to hang
   std::string diagnostics_path{};  ///< folder for what is found out about a hang, or empty
-  std::string health_path{};       ///< folder in which ranks show that they have started, or empty
+  /// The user's requests to stop, of an owner that lives longer; null: the supervisor's own.
+  const base::StopSignal* stop = nullptr;
+  std::string health_path{};  ///< folder in which ranks show that they have started, or empty
 };
 
 class Supervisor {
@@ -43,9 +46,13 @@ class Supervisor {
   /// of this host dies, the others are ended at once and this returns when all of them have gone;
   /// mpirun or srun may then still tidy up behind them.
   LaunchEnd run(const LaunchPlan& plan);
+  /// Requests to stop that came after the last launch had ended.
+  int pending_requests() const { return options_.stop->requests() - requests_taken_; }
 
  private:
   SuperviseOptions options_;
+  std::optional<base::StopSignal> own_stop_;
+  int requests_taken_;  // to stop, by launches before or by nobody here
   std::vector<std::unique_ptr<ChildProcess>> leftovers_;  // launchers whose ranks have gone
 };
 

@@ -50,10 +50,7 @@ std::optional<checkpoints::LedgerEntry> diverged_after(const ReplayOptions& opti
       const auto place = event.find(key);
       return place != event.end() && place->is_number() ? place->get<double>() : std::nan("");
     };
-    found = {.step = step + 1,
-             .samples = {},
-             .loss = number("loss"),
-             .gradient_norm = number("gradient_norm")};
+    found = {.step = step + 1, .loss = number("loss"), .gradient_norm = number("gradient_norm")};
   }
   return found;
 }

@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <csignal>
-#include <nlohmann/json.hpp>
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -51,6 +50,10 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
       made_(assemble(options_.config, options_.config_hash, options_.cache_directory,
                      options_.limits, group, place())) {
   require_best_metric();
+  known_.run = options_.run.name();
+  known_.config_hash = options_.config_hash;
+  known_.seed = options_.config.train.seed;
+  known_.world_size = group_.world.size();
   if (options_.anomaly) torch::autograd::AnomalyMode::set_enabled(true);
   if (options_.profile) profiler_.emplace(*options_.profile);
   if (options_.save_only && !memory_is_ahead()) return;
@@ -59,9 +62,9 @@ Trainer::Trainer(TrainerOptions options, RankGroup group, base::Position& positi
   const auto load_begin = options_.clock.now();
   const auto from = options_.resume ? restore() : "start";
   const auto loading = options_.clock.now() - load_begin;
-  train_fingerprint_ =
+  known_.data_fingerprint =
       group_.world.all_gather_texts(made_.train->info().fingerprint, "data fingerprint")[0];
-  if (!made_.step->recovered()) made_.step->begin_at(steps_done_, metadata());
+  if (!made_.step->recovered()) made_.step->begin_at(steps_done_, to_json(known_));
   if (divergence_.remembers() && steps_done_ > 0) recall_divergence();
   comm::on_first_rank(group_.world, "run record", [&] {
     open_record(from, loading);
@@ -210,7 +213,7 @@ std::string Trainer::restore_from_checkpoint() {
   }
   const auto info = keeper_->load(path);
   steps_done_ = info.step;
-  metrics_step_ = steps_done_;  // unless the checkpoint says otherwise, as older ones do not
+  known_.metrics_step = steps_done_;  // unless the checkpoint says otherwise, as older ones do not
   take_metadata(info.metadata_json);
   return path;
 }
@@ -221,24 +224,11 @@ std::int64_t Trainer::steps_in_ledger() const {
 }
 
 void Trainer::take_metadata(const std::string& text) {
-  const auto metadata = nlohmann::json::parse(text);
-  const auto saved_hash = metadata.value("config_hash", "");
+  const auto saved_hash = take_from_json(text, known_);
   if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
     options_.warn("the checkpoint was made with another configuration (hash " +
                   saved_hash.substr(0, 12) + ", now " + options_.config_hash.substr(0, 12) +
                   "): the result is that of neither alone");
-  }
-  if (const auto best = metadata.find("best"); best != metadata.end() && best->is_object()) {
-    best_step_ = best->value("step", std::int64_t{-1});
-    best_value_ = best->value("value", 0.0);
-  }
-  if (const auto metrics = metadata.find("metrics"); metrics != metadata.end()) {
-    metrics_ = metrics->get<std::map<std::string, double>>();
-  }
-  metrics_step_ = metadata.value("metrics_step", metrics_step_);
-  if (const auto dropped = metadata.find("dropped"); dropped != metadata.end()) {
-    dropped_step_ = dropped->value("step", std::int64_t{-1});
-    dropped_reason_ = dropped->value("reason", "");
   }
 }
 
@@ -301,12 +291,12 @@ TrainingOutcome Trainer::run() {
   return {.code = stopped_ ? base::ExitCode::kStopped : base::ExitCode::kDone,
           .step = steps_done_,
           .state_digest = digest_,
-          .metrics = metrics_};
+          .metrics = known_.metrics};
 }
 
 bool Trainer::conclude(const StepNote& note) {
   const bool evaluate =
-      !options_.save_only && evaluation_due(note.step) && metrics_step_ != note.step;
+      !options_.save_only && evaluation_due(note.step) && known_.metrics_step != note.step;
   if (evaluate && !evaluate_now(note.step)) stopped_ = true;
   const bool ends = stopped_ || note.step == made_.total_steps;
   const bool save_now = checkpointing_ && (checkpointing_->wanted(note, evaluate) || ends);
@@ -322,19 +312,19 @@ bool Trainer::conclude(const StepNote& note) {
     recorder_->step_done(note, digest_due ? digest_ : "", metrics_due(note.step));
   }
   if (save_now) save(note, ends);
-  if (evaluate || save_now) made_.step->keep_metadata(note.step, metadata());
+  if (evaluate || save_now) made_.step->keep_metadata(note.step, to_json(known_));
   return evaluate || save_now;
 }
 
 void Trainer::catch_up() {
   if (steps_done_ == 0) return;
-  const bool evaluated = !evaluation_due(steps_done_) || metrics_step_ == steps_done_;
+  const bool evaluated = !evaluation_due(steps_done_) || known_.metrics_step == steps_done_;
   if (!made_.step->recovered() && evaluated) return;
   auto note = note_of(steps_done_ - 1);
   if (made_.step->recovered()) {
     note.result = made_.step->recovered_result();
-    if (dropped_step_ == steps_done_) {
-      note.skipped = dropped_reason_;
+    if (known_.dropped_step == steps_done_) {
+      note.skipped = known_.dropped_reason;
       if (!judged_) divergence_.recall({{.step = note.step, .skipped = note.skipped}});
     } else if (!judged_) {
       face_divergence(note);
@@ -352,7 +342,8 @@ StepNote Trainer::note_of(std::int64_t step) const {
   note.samples_count = made_.loader.global_batch;
   note.world_size = group_.world.size();
   if (recorder_) {
-    note.samples = sample_digest(made_.loader, train_fingerprint_, made_.steps_per_epoch, step);
+    note.samples =
+        sample_digest(made_.loader, known_.data_fingerprint, made_.steps_per_epoch, step);
   }
   return note;
 }
@@ -435,17 +426,18 @@ void Trainer::face_divergence(StepNote& note) {
 void Trainer::undo(const StepNote& note, Divergence::Action action, const BackTo& back) {
   if (action == Divergence::Action::kStop) {
     // Nobody goes on from a state that is no good.
-    if (made_.step->keeps_last_step()) made_.step->take_back(note.step, note.step - 1, metadata());
+    if (made_.step->keeps_last_step())
+      made_.step->take_back(note.step, note.step - 1, to_json(known_));
     group_.world.barrier("the end of a step that diverged");  // before anybody ends the others
     return;
   }
-  dropped_step_ = note.step;
-  dropped_reason_ = note.skipped;
+  known_.dropped_step = note.step;
+  known_.dropped_reason = note.skipped;
   if (action == Divergence::Action::kSkip) {
-    made_.step->take_back(note.step, note.step, metadata());
+    made_.step->take_back(note.step, note.step, to_json(known_));
   } else {
     keeper_->load(back.path);
-    made_.step->begin_at(note.step, metadata());
+    made_.step->begin_at(note.step, to_json(known_));
   }
   options_.faults.reached(base::Phase::kDivergence, note.step);
 }
@@ -505,10 +497,10 @@ bool Trainer::evaluate_now(std::int64_t step) {
   const auto metrics =
       evaluate(group_, made_.step->parameters(), *made_.objective, *made_.test, evaluation);
   if (!metrics) return false;
-  metrics_ = *metrics;
-  metrics_step_ = step;
+  known_.metrics = *metrics;
+  known_.metrics_step = step;
   if (checkpointing_) checkpointing_->let_commit_end();
-  if (recorder_) recorder_->evaluated(step, epochs_at(step), metrics_);
+  if (recorder_) recorder_->evaluated(step, epochs_at(step), known_.metrics);
   return true;
 }
 
@@ -525,41 +517,19 @@ void Trainer::require_best_metric() const {
                           ", evaluation has no such one; leave it at auto");
 }
 
-void Trainer::consider_best(std::int64_t step) {
-  if (metrics_step_ != step || options_.config.checkpoint.best == "none") return;
-  const auto metric = metric_of_best();
-  const double value = metrics_.at(metric.name);
-  const bool better = metric.larger_is_better ? value > best_value_ : value < best_value_;
-  if (best_step_ < 0 || better) {
-    best_step_ = step;
-    best_value_ = value;
-  }
-}
-
-std::string Trainer::metadata() const {
-  nlohmann::ordered_json json;
-  json["run"] = options_.run.name();
-  json["config_hash"] = options_.config_hash;
-  json["data_fingerprint"] = train_fingerprint_;
-  json["seed"] = options_.config.train.seed;
-  json["world_size"] = group_.world.size();
-  json["metrics"] = metrics_;
-  json["metrics_step"] = metrics_step_;
-  if (best_step_ >= 0) json["best"] = {{"step", best_step_}, {"value", best_value_}};
-  if (dropped_step_ >= 0) json["dropped"] = {{"step", dropped_step_}, {"reason", dropped_reason_}};
-  return json.dump();
-}
-
 void Trainer::save(const StepNote& note, bool ends) {
   enter(base::Phase::kSave);
-  consider_best(note.step);
+  if (options_.config.checkpoint.best != "none") {
+    consider_best(note.step, metric_of_best(), known_);
+  }
   note_anatomy();
-  const checkpoints::CheckpointInfo info{
-      .step = note.step, .epoch = note.step / made_.steps_per_epoch, .metadata_json = metadata()};
+  const checkpoints::CheckpointInfo info{.step = note.step,
+                                         .epoch = note.step / made_.steps_per_epoch,
+                                         .metadata_json = to_json(known_)};
   if (ends) {
-    digest_ = checkpointing_->save_and_wait(info, best_step_);
+    digest_ = checkpointing_->save_and_wait(info, known_.best_step);
   } else {
-    checkpointing_->save(info, best_step_);
+    checkpointing_->save(info, known_.best_step);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "trainer/assembly.hpp"
 #include "trainer/checkpointing.hpp"
 #include "trainer/divergence.hpp"
+#include "trainer/run_metadata.hpp"
 #include "trainer/run_recorder.hpp"
 #include "trainer/state_keeper.hpp"
 #include "trainer/step_profiler.hpp"
@@ -65,8 +66,8 @@ struct TrainerOptions {
 struct TrainingOutcome {
   base::ExitCode code = base::ExitCode::kDone;  ///< kDone or kStopped
   std::int64_t step = 0;
-  std::string state_digest;
-  std::map<std::string, double> metrics;
+  std::string state_digest{};
+  std::map<std::string, double> metrics{};
 };
 
 class Trainer {
@@ -122,10 +123,8 @@ class Trainer {
   BestMetric metric_of_best() const;
   /// Throws ConfigError when evaluations have no such metric. Local.
   void require_best_metric() const;
-  void consider_best(std::int64_t step);
   /// Saves in the background, or, when the run ends with this step, until it is durable.
   void save(const StepNote& note, bool ends);
-  std::string metadata() const;
   void report(const StepNote& note, std::chrono::nanoseconds since_start, std::int64_t steps_here);
   /// Compares the ranks' times and notes it in the run's record. Collective.
   void note_anatomy();
@@ -137,19 +136,13 @@ class Trainer {
   base::Position& position_;
   Divergence divergence_;
   Assembly made_;
+  RunMetadata known_;
   std::unique_ptr<StateKeeper> keeper_;
   std::unique_ptr<RunRecorder> recorder_;         // on rank 0 only
   std::unique_ptr<Checkpointing> checkpointing_;  // none in the debug modes
-  std::string train_fingerprint_;
   std::int64_t steps_done_ = 0;
-  bool stopped_ = false;                   // on request, agreed by all ranks
-  std::map<std::string, double> metrics_;  // of the last evaluation
-  std::int64_t metrics_step_ = -1;
-  std::int64_t best_step_ = -1;
-  double best_value_ = 0;
-  bool judged_ = false;             // the step that memory kept was looked at by former ranks
-  std::int64_t dropped_step_ = -1;  // the newest whose update was dropped, and why
-  std::string dropped_reason_;
+  bool stopped_ = false;  // on request, agreed by all ranks
+  bool judged_ = false;   // the step that memory kept was looked at by former ranks
   std::string digest_;
   StepTotals totals_;
   std::optional<StepProfiler> profiler_;

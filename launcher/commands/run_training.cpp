@@ -63,8 +63,9 @@ bool ended_in_order(const LaunchEnd& end) {
 
 class Training {
  public:
-  Training(const Session& session, TrainingLaunch launch)
+  Training(const Session& session, const base::StopSignal& stop, TrainingLaunch launch)
       : session_(session),
+        stop_(stop),
         launch_(std::move(launch)),
         minder_(launch_.run),
         book_(launch_.trial ? 0 : launch_.config.launch.restarts),
@@ -75,6 +76,7 @@ class Training {
                      .wall_limit = wall_limit(launch_.config.launch.wall_limit),
                      .hang = hang_options(launch_.config),
                      .diagnostics_path = launch_.run.diagnostics_path(),
+                     .stop = &stop_,
                      .health_path = launch_.run.health_folder()}) {}
 
   int run() {
@@ -122,7 +124,8 @@ class Training {
                        .events_path = launch_.run.events_path(),
                        .print = [&](std::string_view text) { say(text); },
                        .hang = hang_options(launch_.config),
-                       .diagnostics_path = launch_.run.diagnostics_path()});
+                       .diagnostics_path = launch_.run.diagnostics_path(),
+                       .stop = &stop_});
       if (!save_what_memory_holds(end, last)) forget_memory(end, last);
     } catch (const base::Error& error) {
       say(std::string("warning: what memory held is not settled: ") + error.what() + "\n");
@@ -170,7 +173,7 @@ class Training {
 
   /// Hosts without which a restart must do, told in `verdict`: what mpirun says of a rank's end
   /// does not tell whether its host is there.
-  std::vector<std::string> lost_hosts(LaunchEnd& end, const base::StopSignal& stop) const {
+  std::vector<std::string> lost_hosts(LaunchEnd& end) const {
     auto& verdict = end.verdict.value();
     std::vector<std::string> lost;
     if (!verdict.lost_host.empty()) lost.push_back(verdict.lost_host);
@@ -181,7 +184,7 @@ class Training {
     try {
       for (const auto patience : kPatienceWithHosts) {
         silent = silent_hosts(asked, "/bin/true", session_.environment, patience,
-                              [&] { return stop.requests() > 0; });
+                              [&] { return supervisor_.pending_requests() > 0; });
         if (silent.empty()) return lost;
         std::erase_if(asked.hosts, [&](const HostSlots& host) {
           return std::ranges::find(silent, host.host) == silent.end();
@@ -202,19 +205,18 @@ class Training {
 
   Next decide(LaunchEnd& end) {
     auto next = book_.decide(end);
-    const base::StopSignal stop;
     if (next == Next::kRestart &&
-        !leave_out(lost_hosts(end, stop), launch_.request, launch_.config.launch.min_ranks)) {
+        !leave_out(lost_hosts(end), launch_.request, launch_.config.launch.min_ranks)) {
       end.verdict->advice =
           "lower launch.min_ranks to go on with fewer ranks, or bring the host "
           "back, then resume";
       return Next::kEnd;
     }
-    const bool stopped = stop.requests() > 0 || end.stop_signal != 0;
+    const bool stopped = supervisor_.pending_requests() > 0 || end.stop_signal != 0;
     if (stopped && next == Next::kRestart) return Next::kEnd;
     // What is still done needs the hosts that are there.
     if (end.verdict && memory_.is_elsewhere() && next != Next::kEnd && next != Next::kRestart) {
-      leave_out(lost_hosts(end, stop), launch_.request, 1);
+      leave_out(lost_hosts(end), launch_.request, 1);
     }
     if (next == Next::kSpent || next == Next::kNoProgress) {
       end.exit_code = static_cast<int>(base::ExitCode::kRestarts);
@@ -247,6 +249,7 @@ class Training {
   void say(std::string_view text) const { print_message(session_.messages, text); }
 
   const Session& session_;
+  const base::StopSignal& stop_;
   TrainingLaunch launch_;
   checkpoints::RunMinder minder_;
   LaunchKind kind_ = LaunchKind::kLocal;  // of the newest launch
@@ -258,7 +261,9 @@ class Training {
 }  // namespace
 
 int run_training(const Session& session, TrainingLaunch launch) {
-  return Training(session, std::move(launch)).run();
+  // Until the process is gone: what comes after the last word must not change how it ends.
+  static const auto& stop = *new base::StopSignal;
+  return Training(session, stop, std::move(launch)).run();
 }
 
 }  // namespace lockstep::launcher

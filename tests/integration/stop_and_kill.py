@@ -127,6 +127,17 @@ with Lab() as lab:
     check(time.monotonic() - asked < 1.5, f"a second stop takes {time.monotonic() - asked} s")
     check(not workers_of(lab, "urged"), "a worker outlived the second stop")
 
+    # One that comes when all is saved and told changes nothing: it ended the command by its signal.
+    late = lab.start(LOCKSTEP, "train", "exp.yaml", "--local", "--name", "late")
+    wait_for(lambda: lab.ledger_lines("late") > 5, "the first steps", PATIENCE_SECONDS)
+    late.send_signal(signal.SIGTERM)
+    wait_for(lambda: any(event["event"] == "end" for event in lab.lines("late", "events.jsonl")),
+             "the end of the ranks", PATIENCE_SECONDS)
+    while late.poll() is None:
+        late.send_signal(signal.SIGTERM)
+        time.sleep(0.0005)
+    check(late.returncode == 75, f"a stop after the save exits {late.returncode}")
+
     # A stop while the ranks are being started once ended them, with what memory held of the run.
     for pause in (0.02, 0.1, 0.3):
         early = lab.start(LOCKSTEP, "train", "exp.yaml", "--ranks", 2, "--name", f"early-{pause}")
