@@ -9,7 +9,7 @@
 namespace lockstep::base {
 namespace {
 
-constexpr std::array kSignals{SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
+constexpr std::array kSignals{SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP};
 
 std::atomic<int> request_count{0};
 std::atomic<int> first_number{0};
@@ -34,6 +34,9 @@ StopSignal::StopSignal() {
   sigemptyset(&action.sa_mask);
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i], &action, &former_actions[i]);
+    // nohup(1) has a command outlive its terminal.
+    const bool ignored = former_actions[i].sa_handler == SIG_IGN;
+    if (kSignals[i] == SIGHUP && ignored) sigaction(SIGHUP, &former_actions[i], nullptr);
   }
 }
 

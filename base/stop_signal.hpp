@@ -6,8 +6,8 @@
 
 namespace lockstep::base {
 
-/// While one of these exists, SIGUSR1, SIGUSR2, SIGTERM and SIGINT count requests instead of
-/// ending the process. The destructor restores the former handlers.
+/// While one of these exists, SIGUSR1, SIGUSR2, SIGTERM, SIGINT and SIGHUP (unless that is ignored)
+/// count requests instead of ending the process. The destructor restores the former handlers.
 class StopSignal {
  public:
   StopSignal();

@@ -347,7 +347,7 @@ RunMinder::~RunMinder() {
 }
 
 bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::nanoseconds wall) {
-  constexpr std::chrono::minutes kYoung{1};
+  constexpr std::chrono::seconds kYoung{20};
   if (record.status != "running") return false;
   if (age_of(record, wall) < kYoung || !holder_of(run).empty()) return true;
   // NFS locks for writing only what is open for writing.

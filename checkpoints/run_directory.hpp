@@ -146,7 +146,7 @@ class RunMinder {
 };
 
 /// Whether a run whose record says `running` is: somebody writes or minds it, or it began less
-/// than a minute before `wall` and may not have come to that yet.
+/// than 20 seconds before `wall` and may not have come to that yet.
 bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::nanoseconds wall);
 
 /// Throws EnvironmentError naming the holder when a process writes the run now.

@@ -28,6 +28,7 @@ std::string replay_text(const trainer::ReplayReport& report, const Style& style)
     if (!last && (step.same() || different > kShownDifferences)) continue;
     std::string bits = step.same() ? "same" : "differ from the ledger's";
     if (step.skipped) bits += ", update dropped";
+    if (step.diverged) bits += ", diverged and ended the run";
     table.add_row(
         {std::to_string(step.step), in_full(step.loss), in_full(step.gradient_norm), bits});
     if (step.same()) continue;

@@ -131,9 +131,15 @@ std::string failure_table(const Style& style, const FailureReport& report) {
   add(lines, "log", report.log_path);
   add(lines, "try", verdict.advice);
   if (!report.run_path.empty()) {
-    const auto next = "lockstep resume " + reference_to(report.run_path);
+    // A step that diverged does so again.
+    const bool diverged = report.exit_code == static_cast<int>(ExitCode::kDiverged);
+    const auto reference = reference_to(report.run_path);
+    const auto next = diverged
+                          ? fmt::format("lockstep replay {} --step {}", reference, verdict.step + 1)
+                          : "lockstep resume " + reference;
     // The ranks' own advice may name it already.
-    if (verdict.advice.find("lockstep resume") == std::string::npos) {
+    if (verdict.advice.find("lockstep resume") == std::string::npos &&
+        !(diverged && verdict.step < 0)) {
       add(lines, verdict.advice.empty() ? "try" : "", next);
     }
   }

@@ -17,7 +17,7 @@ namespace {
 constexpr char kParent[] = "/dev/shm";
 constexpr char kPrefix[] = "lockstep-launch-";
 /// A folder is made before it is held.
-constexpr std::time_t kYoungSeconds = 60;
+constexpr std::time_t kYoungSeconds = 10;
 
 int open_folder(const std::string& path) {
   return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

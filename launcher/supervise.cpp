@@ -12,6 +12,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/process_status.hpp"
 #include "base/stop_signal.hpp"
 #include "base/text.hpp"
 #include "launcher/rank_watch.hpp"
@@ -252,6 +253,12 @@ class Launch {
     }
   }
 
+  /// Ranks die with a launcher that is killed.
+  bool launcher_is_gone() const {
+    const auto status = base::process_status(child_->pid());
+    return !status || status->state == 'Z';
+  }
+
   /// `at_once`: it has nothing to tidy up but its own, and that goes with the scratch folder.
   void end_launcher(bool at_once) {
     const bool tidies = facts_.kind != LaunchKind::kLocal && scratch_.empty();
@@ -264,6 +271,7 @@ class Launch {
       death_ = watch_.first_death();
       if (!death_) return;
       died_at_ = steady_clock::now();
+      launcher_was_killed_ = facts_.kind != LaunchKind::kLocal && launcher_is_gone();
     }
     // Its own account may come a moment later than the end of a rank that it took down.
     if (const auto death = watch_.first_death()) death_ = death;
@@ -280,7 +288,9 @@ class Launch {
     watch_.update();
     if (const auto death = watch_.first_death()) death_ = death;
     const auto& said = filter_.death();
-    if (!death_) {
+    if (launcher_was_killed_ && death_ && death_->signal == SIGKILL) {
+      facts_.end = {true, SIGKILL};
+    } else if (!death_) {
       facts_.death = said;
     } else {
       facts_.death = death_;
@@ -320,6 +330,7 @@ class Launch {
   std::optional<steady_clock::time_point> give_up_at_;  // on ranks that never came
   int requests_taken_;                                  // of the user
   bool messages_open_ = true;
+  bool launcher_was_killed_ = false;
   bool quiet_ = false;
   bool facts_ended_ = false;  // facts_.end is what the launcher ended with
   bool over_ = false;

@@ -236,8 +236,8 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   TrainStepOptions step;
   step.micro_batches = micro_batches;
   step.micro_batch = micro_batch;
-  step.dense_kernels =
-      config.compute.dense_kernels && config.compute.threads == 1 && !place.autograd_alone;
+  step.dense_kernels = config.compute.dense_kernels && config.compute.threads == 1;
+  step.autograd_alone = place.autograd_alone;
   step.reduction = config.train.reduction == "fast" ? Reduction::kFast : Reduction::kInvariant;
   step.seed = static_cast<std::uint64_t>(config.train.seed);
   step.clip_norm = config.train.clip_norm;

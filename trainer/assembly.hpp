@@ -26,7 +26,7 @@ struct TrialLimits {
 
 /// Where a rank computes, and what outlives it there; see TrainStepOptions.
 struct Place {
-  bool autograd_alone = false;  ///< without kernels of our own
+  bool autograd_alone = false;  ///< see TrainStepOptions
   std::string kept_memory{};    ///< without a device
   /// Whether a training run goes on from what that holds; null: always. Collective.
   std::function<bool(std::int64_t step, std::int64_t steps_per_epoch)> goes_on_from{};

@@ -98,7 +98,6 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
   require_step(options, ledger.entries,
                train.micro_batch > 0 ? train.global_batch / train.micro_batch : 1);
 
-  if (options.anomaly) torch::autograd::AnomalyMode::set_enabled(true);
   auto made = assemble(options.config, options.config_hash, options.cache_directory, {}, group,
                        {.autograd_alone = options.anomaly, .device = options.device});
   auto& step = *made.step;
@@ -132,13 +131,17 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
                                   "; replay a step before it, or one after a later "
                                   "checkpoint");
     }
+    // It costs a hundred times the step.
+    if (options.anomaly && done + 1 == options.step)
+      torch::autograd::AnomalyMode::set_enabled(true);
     const auto result = step(done, [&] { return batches.next(); }, {});
     report.steps.push_back({.step = entry.step,
                             .loss = result.loss,
                             .recorded_loss = entry.loss,
                             .gradient_norm = result.gradient_norm,
                             .recorded_gradient_norm = entry.gradient_norm,
-                            .skipped = !entry.skipped.empty()});
+                            .skipped = !entry.skipped.empty(),
+                            .diverged = diverged && done + 1 == diverged->step});
     if (done + 1 == options.step && options.micro_batch >= 0) {
       report.micro_batch_loss =
           step.micro_batch_losses(options.step)[static_cast<std::size_t>(options.micro_batch)];
@@ -166,7 +169,8 @@ std::string to_json(const ReplayReport& report) {
                      {"recorded_loss", step.recorded_loss},
                      {"gradient_norm", step.gradient_norm},
                      {"recorded_gradient_norm", step.recorded_gradient_norm},
-                     {"skipped", step.skipped}});
+                     {"skipped", step.skipped},
+                     {"diverged", step.diverged}});
   }
   nlohmann::ordered_json json{{"from", report.from},
                               {"from_step", report.from_step},

@@ -24,7 +24,7 @@ struct ReplayOptions {
   std::int64_t step = 1;            ///< as the ledger counts, from 1
   std::int64_t micro_batch = -1;    ///< whose loss and samples are wanted, or negative
   DeviceContext* device = nullptr;  ///< where the run was computed as well
-  bool anomaly = false;             ///< see TrainerOptions::anomaly; bits are not the ledger's then
+  bool anomaly = false;             ///< see TrainerOptions::anomaly; in the step asked for
 };
 
 struct ReplayedStep {
@@ -32,7 +32,8 @@ struct ReplayedStep {
   double loss = 0, recorded_loss = 0;
   double gradient_norm = 0, recorded_gradient_norm = 0;
   bool skipped = false;
-  bool same() const;  ///< bit for bit; what is no number is all the same
+  bool diverged = false;  ///< and ended the run: the ledger does not have it, the events do
+  bool same() const;      ///< bit for bit; what is no number is all the same
 };
 
 struct ReplayReport {

@@ -194,9 +194,10 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
     const auto slice = elements(blocks_, share);
     slice_of_rank.push_back({slice.begin, slice.end});
   }
-  auto dense = options_.dense_kernels ? plan_dense(space_->model(), layout,
-                                                   options_.micro_batches * options_.micro_batch)
-                                      : std::nullopt;
+  auto dense =
+      options_.dense_kernels && !options_.autograd_alone
+          ? plan_dense(space_->model(), layout, options_.micro_batches * options_.micro_batch)
+          : std::nullopt;
   if (dense) {
     gradients_ = std::make_unique<DenseGradients>(
         group_, *space_, std::move(*dense), objective,

@@ -36,6 +36,7 @@ struct TrainStepOptions {
   std::int64_t micro_batches = 1;  ///< of a global batch
   std::int64_t micro_batch = 1;    ///< samples of one
   bool dense_kernels = false;      ///< Lockstep's matrix products where the processor has them
+  bool autograd_alone = false;     ///< also where gradients could go without it
   Reduction reduction = Reduction::kInvariant;
   std::uint64_t seed = 1;
   double clip_norm = 0;  ///< largest global gradient norm; 0 does not clip

@@ -253,7 +253,11 @@ TrainingOutcome Trainer::run() {
     while (steps_done_ < made_.total_steps && !stopped_) {
       const auto iteration_begin = std::chrono::steady_clock::now();
       if (profiler_) profiler_->before(steps_done_ + 1);
-      auto note = train_one(steps_done_, batches);
+      const auto name = profiler_ ? "step " + std::to_string(steps_done_ + 1) : std::string();
+      auto note = [&] {
+        RECORD_USER_SCOPE(name);
+        return train_one(steps_done_, batches);
+      }();
       face_divergence(note);
       steps_done_ = note.step;
       position_.finished(steps_done_);
@@ -387,7 +391,7 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
 }
 
 void Trainer::face_divergence(StepNote& note) {
-  const auto decision = divergence_.judge(note.result);
+  auto decision = divergence_.judge(note.result);
   using Action = Divergence::Action;
   if (decision.action == Action::kNone) return;
   DivergenceNote told{.step = note.step,
@@ -399,9 +403,17 @@ void Trainer::face_divergence(StepNote& note) {
   // What was still good is durable then, and no save removes the checkpoint that is gone back to.
   if (checkpointing_ && decision.action != Action::kSkip) checkpointing_->finish();
   BackTo back;
-  note.skipped = decision.reason;
   if (decision.action == Action::kRollback) {
     back = checkpoint_before(note);
+    if (back.path.empty()) {
+      decision.action = Action::kStop;
+      decision.reason += ", and there is no checkpoint before it to go back to,";
+    }
+  }
+  told.reason = decision.reason;
+  told.action = name_of(decision.action);
+  note.skipped = decision.reason;
+  if (decision.action == Action::kRollback) {
     told.back_to = back.step;
     note.skipped = "rollback to step " + std::to_string(back.step) + ": " + decision.reason;
   }
@@ -453,13 +465,10 @@ Trainer::BackTo Trainer::checkpoint_before(const StepNote& note) const {
       return before(step) && due_by_count(config, made_.steps_per_epoch, step);
     });
     if (!found) found = store.newest_good(nullptr, before);
-    if (!found) {
-      throw base::DivergenceError("step " + std::to_string(note.step) +
-                                  " diverged and there is no checkpoint to go back to (none was "
-                                  "saved yet); save earlier, as with checkpoint.every_steps");
-    }
+    if (!found) return std::string();
     return std::to_string(store.open(*found).info.step) + " " + *found;
   });
+  if (answer.empty()) return {};
   const auto space = answer.find(' ');
   return {.step = std::stoll(answer), .path = answer.substr(space + 1)};
 }

@@ -49,8 +49,7 @@ struct TrainerOptions {
   /// Only write the state that memory kept as a checkpoint, where it is newer than the newest one:
   /// for a run that is not started again. With `resume`.
   bool save_only = false;
-  /// Throw DivergenceError at the first operation whose gradient is not a number. Without kernels
-  /// of our own, which do not go through autograd.
+  /// Throw DivergenceError at the first operation whose gradient is not a number. Slow.
   bool anomaly = false;
   std::optional<ProfileOptions> profile{};  ///< of this rank
   base::FileSystem& files;
@@ -114,7 +113,8 @@ class Trainer {
   };
   /// Takes back what the step in `note` did. Collective.
   void undo(const StepNote& note, Divergence::Action action, const BackTo& back);
-  /// The checkpoint that a run goes back to from the step in `note`. Collective.
+  /// The checkpoint that a run goes back to from the step in `note`; no path when there is none.
+  /// Collective.
   BackTo checkpoint_before(const StepNote& note) const;
   void recall_divergence();
   bool evaluation_due(std::int64_t step) const;

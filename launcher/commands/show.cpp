@@ -45,7 +45,7 @@ class Show final : public Command {
     add("ranks", base::joined(sizes));
     add("restarts", record.restarts == 0 ? "" : std::to_string(record.restarts));
     add("metrics", metrics_text(record));
-    add("state", record.state_digest);
+    add("state", state_text(record, json.at("checkpoints")));
     add("started", record.started);
     add("ended", record.ended);
     add("command", base::joined(record.command, " "));
@@ -64,6 +64,18 @@ class Show final : public Command {
     add("files", run.path());
     return text + anatomy_text(record.step_anatomy, style) +
            checkpoints_text(json.at("checkpoints"), style);
+  }
+
+  /// The digest, and its step where that is not the one reached.
+  static std::string state_text(const checkpoints::RunRecord& record,
+                                const nlohmann::ordered_json& list) {
+    for (const auto& checkpoint : list) {
+      const auto step = checkpoint.at("step").get<std::int64_t>();
+      if (step != record.step && checkpoint.at("state_digest") == record.state_digest) {
+        return fmt::format("{} (of step {})", record.state_digest, step);
+      }
+    }
+    return record.state_digest;
   }
 
   static std::string exit_text(const checkpoints::RunRecord& record) {

@@ -94,6 +94,11 @@ class Train final : public Command {
     debug_.apply(request, loaded.config);
     const auto plan = plan_launch(request);
     tell_as_ranks(session, loaded.config);
+    if (debug_.anomaly) {
+      print_message(session.messages,
+                    "--anomaly is slow (it looks at every gradient); the bits of an mlp, whose "
+                    "gradients need no autograd otherwise, are others with it\n");
+    }
 
     std::vector<std::string> hosts;
     for (const auto& host : request.hosts) hosts.push_back(host.host);

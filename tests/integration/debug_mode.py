@@ -63,6 +63,13 @@ with Lab() as lab:
                    "end before they begin")
     check(not (lab.path / "runs/late/profiles").exists(), "an empty trace")
 
+    # Looking for anomalies changes nothing, but where gradients need no autograd otherwise.
+    watched = lab.lockstep("train", "exp.yaml", "--local", "--name", "watched", "--anomaly")
+    check(lab.show("watched")["state_digest"] == calm, "--anomaly changes the bits")
+    check_contains(watched.stderr, "--anomaly is slow")
+    check(json.loads(lab.lockstep("replay", "calm", "--step", 7, "--anomaly", "--json").stdout)
+          ["same"], "a replay with --anomaly has other bits")
+
     # Which operation, where, and how to go on looking.
     bad = lab.lockstep("train", "exp.yaml", "data.train=bad.h5", "--anomaly", "--name", "bad", code=5)
     check_contains(bad.stderr, "Backward", "returned nan values", "micro-batch")

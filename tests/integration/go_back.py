@@ -63,6 +63,16 @@ with Lab() as lab:
         check(lab.show(run)["restarts"] == fault.count(";") + 1, f"{name}: not restarted")
         check_same(run, name)
 
+    # Nothing to go back to: it stops, with the step's numbers, and keeps what was good.
+    lab.lockstep("train", "exp.yaml", "--ranks", 2, "--name", "nowhere",
+                 "checkpoint.every_steps=1000", code=5)
+    event = next(event for event in lab.lines("nowhere", "events.jsonl")
+                 if event["event"] == "divergence")
+    check(event["action"] == "stop" and 777 in event["samples"], f"without a checkpoint: {event}")
+    check([c["step"] for c in lab.show("nowhere")["checkpoints"]] == [event["step"] - 1],
+          "the state before it is lost")
+    lab.lockstep("replay", "nowhere", "--step", event["step"])
+
     # Between the update that diverged and what is done about it, and between that and the ledger.
     for policy in ("rollback", "skip"):
         lab.lockstep("train", "exp.yaml", "--local", "--name", f"{policy}-calm",

@@ -102,7 +102,8 @@ with Lab() as lab:
     scratch = segments_of(rank)
     check(list(scratch.rglob("*segment*")), f"no segments in {scratch}")
     os.kill(parent_of(rank), signal.SIGKILL)
-    lost.communicate(timeout=PATIENCE_SECONDS)
+    output, _ = lost.communicate(timeout=PATIENCE_SECONDS)
+    check_contains(output, "mpirun killed by")
     check(not scratch.exists(), f"a killed mpirun leaves {scratch}")
 
     # Whoever reads what a run prints may leave; once that killed the rank, again and again.
