@@ -26,7 +26,6 @@ launch: {deadline_seconds: 60}
 RANKS = 2
 STEPS = 300
 PATIENCE_SECONDS = 60
-LONGEST_SAVE_SECONDS = 0.03
 
 
 def workers_of(run):
@@ -53,7 +52,7 @@ def kill(pids):
 
 def kill_at_random(lab, run, seconds, chance):
     """Starts the run and kills it `seconds` at most after its first save began or, half of the time,
-    ended, and a moment into the save that is next or under way. Whether that was within a save."""
+    ended. Whether that was within a save."""
     where = chance.choice(["true", "false"])
     # Where steps can be skipped the last state is kept, and saves hold it instead of copying it.
     policy = chance.choice(["stop", "skip"])
@@ -67,9 +66,6 @@ def kill_at_random(lab, run, seconds, chance):
         time.sleep(0.001)
     pids = workers_of(run)
     time.sleep(chance.random() * seconds)
-    while not is_saving(checkpoints) and process.poll() is None:
-        time.sleep(0.0005)
-    time.sleep(chance.random() * LONGEST_SAVE_SECONDS)
     saving = is_saving(checkpoints)
     kill(pids if chance.random() < 0.5 else [chance.choice(pids)] if pids else [])
     process.communicate(timeout=PATIENCE_SECONDS)
