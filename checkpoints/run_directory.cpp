@@ -18,6 +18,7 @@
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
+#include "base/held_path.hpp"
 #include "base/text.hpp"
 #include "checkpoints/manifest.hpp"
 #include "checkpoints/run_names.hpp"
@@ -338,8 +339,7 @@ RunLock::RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.des
 RunMinder::RunMinder(const RunDirectory& run)
     : descriptor_(::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC)) {
   // Whoever looks whether there is a minder has it for a moment.
-  while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_SH) != 0 && errno == EINTR) {
-  }
+  if (descriptor_ >= 0) base::hold(descriptor_, base::Hold::kShared);
 }
 
 RunMinder::~RunMinder() {
@@ -354,7 +354,7 @@ bool is_running(const RunDirectory& run, const RunRecord& record, std::chrono::n
   int descriptor = ::open(run.config_path().c_str(), O_RDWR | O_CLOEXEC);
   if (descriptor < 0) descriptor = ::open(run.config_path().c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return false;
-  const bool nobody = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0;
+  const bool nobody = base::hold_now(descriptor, base::Hold::kAlone);
   ::close(descriptor);
   return !nobody;
 }

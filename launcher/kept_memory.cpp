@@ -1,15 +1,12 @@
 #include "launcher/kept_memory.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <ctime>
-#include <filesystem>
-#include <functional>
+#include <chrono>
 
+#include "base/held_path.hpp"
 #include "base/text.hpp"
 #include "checkpoints/run_directory.hpp"
 
@@ -21,47 +18,15 @@ constexpr char kFolder[] = "/dev/shm";
 /// In front of the supervisor's word; a path does not begin so.
 constexpr char kMark = '@';
 /// From one launch of a run to the next one nobody has its files.
-constexpr std::time_t kAbandonedSeconds = 600;
+constexpr std::chrono::minutes kAbandoned{10};
 
 /// `lockstep-state-WORD-`
 std::string prefix_of(const std::string& word) { return std::string(kName) + "-" + word + "-"; }
 
-void for_each_file(const std::string& prefix, const std::function<void(const std::string&)>& each) {
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder, ignored)) {
-    if (entry.path().filename().string().starts_with(prefix)) each(entry.path().string());
-  }
-}
-
-/// A rank's hold on a file; it ends with the descriptor.
-bool hold(int descriptor, int how) {
-  int result = -1;
-  do {
-    result = ::flock(descriptor, how);
-  } while (result != 0 && errno == EINTR);
-  return result == 0;
-}
-
-/// Removes it when nobody holds it and `may` says so of it.
-void remove_if(const std::string& path, const std::function<bool(const struct stat&)>& may) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  if (descriptor < 0) return;
-  struct stat status {};
-  if (::fstat(descriptor, &status) == 0 && status.st_uid == ::geteuid() && may(status) &&
-      hold(descriptor, LOCK_EX | LOCK_NB)) {
-    ::unlink(path.c_str());
-  }
-  ::close(descriptor);
-}
-
-/// Those of runs whose supervisor was killed with all its ranks.
-void remove_abandoned(const std::string& but) {
-  for_each_file(std::string(kName) + "-", [&](const std::string& path) {
-    if (path == but) return;
-    remove_if(path, [](const struct stat& status) {
-      return status.st_mtime + kAbandonedSeconds < std::time(nullptr);
-    });
-  });
+/// Of this run, or, without a word, of all runs.
+std::vector<std::string> files_of(const std::string& word) {
+  return base::paths_with_prefix(kFolder,
+                                 word.empty() ? std::string(kName) + "-" : prefix_of(word));
 }
 
 /// Opened and held; -1 when it cannot be. Once more when somebody removed it in between.
@@ -72,7 +37,7 @@ int open_held(const std::string& path, bool makes) {
     if (descriptor < 0) return -1;
     struct stat mine {
     }, there{};
-    if (hold(descriptor, LOCK_SH) && ::fstat(descriptor, &mine) == 0 &&
+    if (base::hold(descriptor, base::Hold::kShared) && ::fstat(descriptor, &mine) == 0 &&
         ::stat(path.c_str(), &there) == 0 && mine.st_ino == there.st_ino) {
       return descriptor;
     }
@@ -128,7 +93,9 @@ NodeKeptMemory::NodeKeptMemory(const std::map<std::string, std::string>& variabl
   word_ = word;
   path_ = path;
   keep();
-  if (makes) remove_abandoned(path);
+  if (!makes) return;
+  // Those of runs whose supervisor was killed with all its ranks; this one is held.
+  for (const auto& other : files_of("")) base::remove_unheld(other, kAbandoned);
 }
 
 NodeKeptMemory::~NodeKeptMemory() {
@@ -141,15 +108,13 @@ void NodeKeptMemory::keep() const {
 
 void NodeKeptMemory::remove_strays() const {
   if (word_.empty()) return;
-  for_each_file(prefix_of(word_), [](const std::string& path) {
-    remove_if(path, [](const struct stat&) { return true; });
-  });
+  for (const auto& path : files_of(word_)) base::remove_unheld(path, std::chrono::seconds(0));
 }
 
 void forget_kept_memory(const std::map<std::string, std::string>& variables) {
   const auto word = word_in(variables);
   if (word.empty()) return;
-  for_each_file(prefix_of(word), [](const std::string& path) { ::unlink(path.c_str()); });
+  for (const auto& path : files_of(word)) ::unlink(path.c_str());
 }
 
 }  // namespace lockstep::launcher

@@ -1,9 +1,9 @@
 #pragma once
 // The memory in which the ranks of a node keep the state of the last finished step, so that it is
-// there when ranks are started again. On the supervisor's own host it holds a file without a name,
-// with which nothing can be left behind. Ranks on other hosts make files in /dev/shm, named by a
-// word of the supervisor's; they remove them when they end in order, and those that nobody came
-// back for go with a later launch. One thread.
+// there when ranks are started again. For ranks of its own host the supervisor holds files without
+// a name, with which nothing can be left behind. Ranks on other hosts make files in /dev/shm, named
+// by a word of the supervisor's; they remove them when they end in order, and those that nobody
+// came back for go with a later launch. One thread.
 
 #include <map>
 #include <string>

@@ -71,7 +71,7 @@ std::string promise_text(const configs::RunConfig& config) {
   return "the same state_digest on any number of ranks";
 }
 
-/// `after every epoch and 500 steps, and every 2m5s at first (auto)`
+/// `every epoch, 500 steps, and at the end or a stop`
 std::string saves_text(const configs::RunConfig& config, const PlanFacts& facts) {
   const auto& checkpoint = config.checkpoint;
   const auto duration = [](std::chrono::duration<double> time) {

@@ -18,7 +18,7 @@ struct PlanFacts {
   std::optional<std::uint64_t> parameters;   ///< as the worker describes the model
   std::optional<std::uint64_t> state_bytes;  ///< parameters, buffers and optimizer state
   std::optional<std::uint64_t> node_bytes;   ///< shared memory of a node at this number of ranks
-  std::optional<std::uint64_t> kept_bytes;   ///< memory that outlives ranks, not in /dev/shm
+  std::optional<std::uint64_t> kept_bytes;   ///< memory of a node that outlives its ranks
   std::uint64_t free_shared_bytes = 0;
   std::optional<std::uint64_t> free_disk_bytes;  ///< where the run's folder will lie
   std::string command;                           ///< what to paste into a shell

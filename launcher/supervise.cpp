@@ -88,9 +88,9 @@ class Launch {
         board_(plan.ranks),
         watch_(board_),
         hang_(options.hang),
+        all_here_(plan.all_here),
         requests_taken_(requests_taken) {
     facts_.kind = plan.kind;
-    all_here_ = plan.all_here;
     auto environment = merged(options.environment, plan.environment);
     environment[kBoardVariable] = board_.address();
     if (plan.kind == LaunchKind::kMpirun && plan.all_here) {
@@ -262,7 +262,11 @@ class Launch {
   /// `at_once`: it has nothing to tidy up but its own, and that goes with the scratch folder.
   void end_launcher(bool at_once) {
     const bool tidies = facts_.kind != LaunchKind::kLocal && scratch_.empty();
-    at_once && !tidies ? child_->kill() : child_->stop();
+    if (at_once && !tidies) {
+      child_->kill();
+    } else {
+      child_->stop();
+    }
   }
 
   void follow_ranks() {
@@ -319,7 +323,7 @@ class Launch {
   HangWatch hang_;
   steady_clock::time_point next_look_;
   const steady_clock::time_point started_ = steady_clock::now();
-  bool all_here_ = true;
+  const bool all_here_;
   std::string scratch_;  // folder of the launch, or empty
   std::unique_ptr<ChildProcess> child_;
   MessageFilter filter_;

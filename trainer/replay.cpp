@@ -132,8 +132,9 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
                                   "checkpoint");
     }
     // It costs a hundred times the step.
-    if (options.anomaly && done + 1 == options.step)
+    if (options.anomaly && done + 1 == options.step) {
       torch::autograd::AnomalyMode::set_enabled(true);
+    }
     const auto result = step(done, [&] { return batches.next(); }, {});
     report.steps.push_back({.step = entry.step,
                             .loss = result.loss,

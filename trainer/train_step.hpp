@@ -168,9 +168,9 @@ class TrainStep {
   /// Collective.
   void compare_nodes(std::int64_t step) const;
   bool compares_nodes_in(std::int64_t step) const;
-  /// Takes over what former ranks left, when all of it is there. Collective.
   /// Does without memory that outlives the ranks unless all nodes have room. Collective.
   void choose_kept_memory(std::size_t bytes);
+  /// Takes over what former ranks left, when all of it is there. Collective.
   std::optional<std::int64_t> recover(float* flat);
   /// What an optimizer begins with, where memory has something else. Own blocks.
   void clear_states(std::int64_t parameter_count);
