@@ -426,6 +426,10 @@ struct ComputeConfig {
   std::string device = "auto";
   bool share_devices = false;
   std::string precision = "f32";
+  double loss_scale = 65536;
+  std::int64_t loss_scale_steps = 2000;
+  bool activation_checkpointing = false;
+  bool cuda_graphs = true;
   bool dense_kernels = true;
 
   bool operator==(const ComputeConfig&) const = default;
@@ -441,9 +445,28 @@ void describe(V& v, C& c) {
           .names = {"auto", "cpu", "cuda"}});
   v.knob(
       "precision", c.precision,
-      {.effect = "what a GPU computes with: f32, or bf16 where that is exact enough; parameters, "
-                 "sums of gradients and optimizer states are f32 either way",
-       .names = {"f32", "bf16"}});
+      {.effect = "what a GPU computes with: f32, or bf16 or f16 where that is exact enough; "
+                 "parameters, sums of gradients and optimizer states are f32 either way",
+       .names = {"f32", "bf16", "f16"}});
+  v.knob("loss_scale", c.loss_scale,
+         {.effect = "f16: factor on the loss at the start, so that small gradients do not vanish, "
+                    "rounded down to a power of two; halved when gradients overflow, and that "
+                    "step's update left out",
+          .least = 1,
+          .most = 1e12});
+  v.knob("loss_scale_steps", c.loss_scale_steps,
+         {.effect = "f16: steps without overflow after which the factor doubles",
+          .unit = "steps",
+          .least = 1,
+          .most = 1e9});
+  v.knob("activation_checkpointing", c.activation_checkpointing,
+         {.effect = "gpt: keep only the inputs of each block and compute the rest again in the "
+                    "backward pass; less memory, a third more arithmetic, the same bits",
+          .affects = Affects::kExecution});
+  v.knob("cuda_graphs", c.cuda_graphs,
+         {.effect = "on a GPU: capture a micro-batch's kernels once and launch them as one, where "
+                    "nothing is exchanged meanwhile",
+          .affects = Affects::kExecution});
   v.knob("share_devices", c.share_devices,
          {.effect = "let ranks of a host share a GPU when there are fewer, to evaluate and predict",
           .affects = Affects::kExecution});

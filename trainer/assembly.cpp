@@ -251,6 +251,8 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   }
   step.device = place.device;
   step.precision = precision_in(config.compute, place.device);
+  step.loss_scale = {.initial = config.compute.loss_scale,
+                     .growth_steps = config.compute.loss_scale_steps};
   step.keep_last_step = skips;
   step.kept_memory = place.kept_memory;
   step.hold_for_saves = config.checkpoint.background;

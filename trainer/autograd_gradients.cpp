@@ -117,7 +117,7 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
     return objective_.loss(outputs.to(at::kFloat), batch.targets.to(device));
   }();
   laps.add_to(times.forward);
-  backward(loss, step, batch.index);
+  backward(loss_factor_there_.defined() ? loss * loss_factor_there_ : loss, step, batch.index);
   space_.end_micro_batch();
   if (sums_->goes_early()) {
     late_losses_.push_back(loss.detach());  // its number is not waited for
@@ -143,6 +143,13 @@ void AutogradGradients::backward(const at::Tensor& loss, std::int64_t step, std:
         "--step " +
         std::to_string(step + 1) + " --micro-batch " + std::to_string(index) + "' has its samples");
   }
+}
+
+void AutogradGradients::scale_loss(double factor) {
+  if (factor == loss_factor_) return;
+  loss_factor_ = factor;
+  loss_factor_there_ = at::full({}, factor, at::TensorOptions(at::kFloat))
+                           .to(space_.memory().device);
 }
 
 void AutogradGradients::take_losses(double* losses) {

@@ -31,13 +31,16 @@ class AutogradGradients final : public GradientSource {
   void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                StepTimes& times) override;
   void exchange() override { sums_->exchange(); }
-  std::int64_t divisor() const override { return options_.micro_batches; }
+  double divisor() const override {
+    return static_cast<double>(options_.micro_batches) * loss_factor_;
+  }
   const float* sum(std::int64_t begin, std::int64_t end, float* room) override {
     return sums_->sum(begin, end, room);
   }
   void finish() override { sums_->finish(); }
   comm::NodeBarrier& barrier() override { return sums_->barrier(); }
   void take_losses(double* losses) override;
+  void scale_loss(double factor) override;
 
  private:
   /// A sum and what is to be added to it, in this order.
@@ -56,6 +59,8 @@ class AutogradGradients final : public GradientSource {
   AutogradOptions options_;
   std::vector<torch::Tensor> late_losses_;  // on the device, of this rank's micro-batches
   at::Generator generator_;
+  double loss_factor_ = 1;
+  torch::Tensor loss_factor_there_;  // the same where the losses are; undefined for 1
 };
 
 }  // namespace lockstep::trainer

@@ -19,7 +19,8 @@ class CudaKernels final : public DeviceKernels {
   void scale(const double* squares, std::int64_t blocks, GradientScale how, float* scale,
              comm::DeviceStream stream) override {
     comm::check_cuda(
-        launch_scale(squares, blocks, how.divisor, how.clip_norm, scale, stream_of(stream)),
+        launch_scale(squares, blocks, how.divisor, how.clip_norm, how.leaves_out_overflows, scale,
+                     stream_of(stream)),
         "the kernel of the gradients' scale");
   }
   void update(const UpdateNumbers& numbers, const float* scale, float* parameters,
@@ -30,9 +31,9 @@ class CudaKernels final : public DeviceKernels {
         launch_update(numbers, scale, parameters, gradients, states, count, stream_of(stream)),
         "the optimizer's kernel");
   }
-  void add_scaled(float* values, const float* changes, float scale, std::int64_t count,
-                  comm::DeviceStream stream) override {
-    comm::check_cuda(launch_add_scaled(values, changes, scale, count, stream_of(stream)),
+  void add_scaled(float* values, const float* changes, float factor, const float* scale,
+                  std::int64_t count, comm::DeviceStream stream) override {
+    comm::check_cuda(launch_add_scaled(values, changes, factor, scale, count, stream_of(stream)),
                      "the kernel of buffers");
   }
 };

@@ -59,7 +59,7 @@ class DenseGradients final : public GradientSource {
   void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                StepTimes& times) override;
   void exchange() override;
-  std::int64_t divisor() const override { return samples_; }
+  double divisor() const override { return static_cast<double>(samples_); }
   const float* sum(std::int64_t begin, std::int64_t end, float* room) override;
   std::chrono::nanoseconds take_backward_time() override;
   void finish() override;

@@ -34,7 +34,7 @@ __global__ void squares_kernel(const float* values, std::int64_t length, double*
 /// The reduction tree over `count` leaves by one thread, as a binary counter: after leaf i as many
 /// neighbours are complete as i has trailing ones; what is left is added from the right.
 __global__ void scale_kernel(const double* squares, std::int64_t count, double divisor,
-                             double clip_norm, float* scale) {
+                             double clip_norm, bool leaves_out_overflows, float* scale) {
   double stack[64];
   int top = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -44,6 +44,10 @@ __global__ void scale_kernel(const double* squares, std::int64_t count, double d
   }
   double total = top > 0 ? stack[--top] : 0;
   while (top > 0) total = stack[--top] + total;
+  if (leaves_out_overflows && !isfinite(total)) {
+    *scale = 0;
+    return;
+  }
   const double mean = 1 / divisor;
   const double coefficient = clip_norm / (sqrt(total) / divisor + 1e-6);
   *scale = static_cast<float>(clip_norm > 0 && coefficient < 1 ? mean * coefficient : mean);
@@ -52,6 +56,7 @@ __global__ void scale_kernel(const double* squares, std::int64_t count, double d
 __global__ void sgd_kernel(SgdNumbers n, UpdateRule rule, const float* scale_of, float* p,
                            const float* g, float* buffer, std::int64_t count) {
   const float scale = *scale_of;
+  if (scale == 0) return;
   const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
        i += stride) {
@@ -77,6 +82,7 @@ __device__ void adam(const AdamNumbers& n, float scale, float& p, float g, float
 __global__ void adam_kernel(AdamNumbers n, const float* scale_of, float4* p, const float4* g,
                             float4* m, float4* v, std::int64_t vectors) {
   const float scale = *scale_of;
+  if (scale == 0) return;
   const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors;
        i += stride) {
@@ -92,12 +98,13 @@ __global__ void adam_kernel(AdamNumbers n, const float* scale_of, float4* p, con
   }
 }
 
-__global__ void add_scaled_kernel(float* values, const float* changes, float scale,
-                                  std::int64_t count) {
+__global__ void add_scaled_kernel(float* values, const float* changes, float factor,
+                                  const float* scale_of, std::int64_t count) {
+  if (*scale_of == 0) return;
   const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
        i += stride) {
-    values[i] += changes[i] * scale;
+    values[i] += changes[i] * factor;
   }
 }
 
@@ -111,8 +118,10 @@ cudaError_t launch_squares(const float* values, std::int64_t length, std::int64_
 }
 
 cudaError_t launch_scale(const double* squares, std::int64_t blocks, double divisor,
-                         double clip_norm, float* scale, cudaStream_t stream) {
-  scale_kernel<<<1, 1, 0, stream>>>(squares, blocks, divisor, clip_norm, scale);
+                         double clip_norm, bool leaves_out_overflows, float* scale,
+                         cudaStream_t stream) {
+  scale_kernel<<<1, 1, 0, stream>>>(squares, blocks, divisor, clip_norm, leaves_out_overflows,
+                                    scale);
   return cudaGetLastError();
 }
 
@@ -134,10 +143,11 @@ cudaError_t launch_update(const UpdateNumbers& numbers, const float* scale, floa
   return cudaGetLastError();
 }
 
-cudaError_t launch_add_scaled(float* values, const float* changes, float scale, std::int64_t count,
-                              cudaStream_t stream) {
+cudaError_t launch_add_scaled(float* values, const float* changes, float factor,
+                              const float* scale, std::int64_t count, cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
-  add_scaled_kernel<<<blocks_for(count), kThreads, 0, stream>>>(values, changes, scale, count);
+  add_scaled_kernel<<<blocks_for(count), kThreads, 0, stream>>>(values, changes, factor, scale,
+                                                                count);
   return cudaGetLastError();
 }
 

@@ -14,11 +14,12 @@ namespace lockstep::trainer {
 cudaError_t launch_squares(const float* values, std::int64_t length, std::int64_t blocks,
                            double* out, cudaStream_t stream);
 cudaError_t launch_scale(const double* squares, std::int64_t blocks, double divisor,
-                         double clip_norm, float* scale, cudaStream_t stream);
+                         double clip_norm, bool leaves_out_overflows, float* scale,
+                         cudaStream_t stream);
 cudaError_t launch_update(const UpdateNumbers& numbers, const float* scale, float* parameters,
                           const float* gradients, float* const* states, std::int64_t count,
                           cudaStream_t stream);
-cudaError_t launch_add_scaled(float* values, const float* changes, float scale, std::int64_t count,
-                              cudaStream_t stream);
+cudaError_t launch_add_scaled(float* values, const float* changes, float factor,
+                              const float* scale, std::int64_t count, cudaStream_t stream);
 
 }  // namespace lockstep::trainer

@@ -15,6 +15,7 @@ namespace lockstep::trainer {
 struct GradientScale {
   double divisor = 1;
   double clip_norm = 0;
+  bool leaves_out_overflows = false;  ///< 0 where the norm is no finite number: nothing is changed
 };
 
 class DeviceKernels {
@@ -28,13 +29,14 @@ class DeviceKernels {
   /// scale[0] = the factor on each gradient, from the blocks' sums of squares.
   virtual void scale(const double* squares, std::int64_t blocks, GradientScale how, float* scale,
                      comm::DeviceStream stream) = 0;
-  /// As Optimizer::update; `states` is a host array of two, or fewer as the rule needs.
+  /// As Optimizer::update; `states` is a host array of two, or fewer as the rule needs. With a
+  /// scale of 0 it changes nothing.
   virtual void update(const UpdateNumbers& numbers, const float* scale, float* parameters,
                       const float* gradients, float* const* states, std::int64_t count,
                       comm::DeviceStream stream) = 0;
-  /// values[i] += changes[i] * scale.
-  virtual void add_scaled(float* values, const float* changes, float scale, std::int64_t count,
-                          comm::DeviceStream stream) = 0;
+  /// values[i] += changes[i] * factor, unless gradients' `scale` is 0.
+  virtual void add_scaled(float* values, const float* changes, float factor, const float* scale,
+                          std::int64_t count, comm::DeviceStream stream) = 0;
 };
 
 }  // namespace lockstep::trainer

@@ -22,9 +22,11 @@ double reference_squares(const float* values, std::int64_t count) {
 
 float reference_scale(const double* squares, std::int64_t blocks, GradientScale how) {
   const double mean = 1 / how.divisor;
-  if (how.clip_norm <= 0) return static_cast<float>(mean);
   const std::span<const double> leaves(squares, static_cast<std::size_t>(blocks));
-  const double norm = std::sqrt(comm::tree_sum(leaves)) / how.divisor;
+  const double total = comm::tree_sum(leaves);
+  if (how.leaves_out_overflows && !std::isfinite(total)) return 0;
+  if (how.clip_norm <= 0) return static_cast<float>(mean);
+  const double norm = std::sqrt(total) / how.divisor;
   return static_cast<float>(mean * std::min(1.0, how.clip_norm / (norm + 1e-6)));
 }
 

@@ -85,7 +85,6 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
       block_floats_(block_floats(blocks)),
       image_(std::move(image)),
       options_(std::move(options)),
-      optimizer_(options_.optimizer),
       nccl_(device.nccl, *device.api, group.world),
       exchange_(nccl_, *device.api, *device.fold,
                 exchange_options(layout, block_floats_, group.world.size(), options_)) {
@@ -176,7 +175,7 @@ void DeviceState::share_initial() {
   nccl_.wait("initial parameters");
 }
 
-void DeviceState::update(std::int64_t step, double lr, double divisor, const float* sums) {
+void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const float* sums) {
   auto& kernels = *device_.kernels;
   const auto compute = device_.compute;
   for (const auto& [range, state] : slices_) {
@@ -189,10 +188,8 @@ void DeviceState::update(std::int64_t step, double lr, double divisor, const flo
                    comm::DeviceType::kFloat64, comm::ReduceOp::kSum, "gradient norms");
   nccl_.finish_before(compute);
 
-  kernels.scale(squares_, static_cast<std::int64_t>(block_count_),
-                {.divisor = divisor, .clip_norm = options_.clip_norm}, scale_, compute);
+  kernels.scale(squares_, static_cast<std::int64_t>(block_count_), how, scale_, compute);
   device_.api->wait(compute, after_copies_);  // of a state that is being saved
-  const auto numbers = optimizer_.numbers(step, lr);
   for (const auto& [range, state] : slices_) {
     std::vector<float*> states;
     for (auto* memory : states_) states.push_back(memory + state);
@@ -202,8 +199,8 @@ void DeviceState::update(std::int64_t step, double lr, double divisor, const flo
   // Buffers move by the mean of their changes; clipping is not for them.
   const auto shared = exchange_.shared_begin();
   const double mean = 1.0 / static_cast<double>(options_.micro_batches);
-  kernels.add_scaled(flat_ + shared, sums + shared, static_cast<float>(mean), layout_.buffer_count,
-                     compute);
+  kernels.add_scaled(flat_ + shared, sums + shared, static_cast<float>(mean), scale_,
+                     layout_.buffer_count, compute);
   exchange_.gather(flat_, compute);
 }
 

@@ -10,7 +10,6 @@
 #include "comm/device_exchange.hpp"
 #include "trainer/device_context.hpp"
 #include "trainer/gradient_source.hpp"
-#include "trainer/optimizer.hpp"
 #include "trainer/parameter_layout.hpp"
 #include "trainer/parameter_space.hpp"
 #include "trainer/partial_sums.hpp"
@@ -29,8 +28,6 @@ struct DeviceStateOptions {
   bool invariant = true;
   std::int64_t micro_batches = 1;  ///< of the global batch
   std::vector<comm::LeafRange> micro_batches_of_rank;
-  OptimizerOptions optimizer;
-  double clip_norm = 0;
 };
 
 class DeviceState {
@@ -53,9 +50,9 @@ class DeviceState {
   /// Waits. Collective.
   void share_initial();
 
-  /// The update of step `step` from the gradients' sums (see PartialSums::sum), and parameters for
+  /// The update of a step from the gradients' sums (see PartialSums::sum), and parameters for
   /// everybody. Collective.
-  void update(std::int64_t step, double lr, double divisor, const float* sums);
+  void update(const UpdateNumbers& numbers, GradientScale how, const float* sums);
   /// Returns when all of a step is over, with its sums of squared gradients, one a block. Throws
   /// as NcclGroup::wait does.
   const std::vector<double>& wait();
@@ -90,7 +87,6 @@ class DeviceState {
   const std::int64_t block_floats_;
   StateImage image_;
   DeviceStateOptions options_;
-  Optimizer optimizer_;
   comm::NcclGroup nccl_;
   comm::DeviceExchange exchange_;
   std::vector<bool> owned_;

@@ -3,6 +3,11 @@
 #include <cmath>
 
 namespace lockstep::trainer {
+namespace {
+
+constexpr char kOverflow[] = "gradients overflow f16 at loss scale ";
+
+}  // namespace
 
 Divergence::Divergence(const configs::DivergenceConfig& config)
     : config_(config),
@@ -12,6 +17,7 @@ bool Divergence::remembers() const { return watch_.compares() || config_.policy 
 
 void Divergence::recall(const std::vector<checkpoints::LedgerEntry>& entries) {
   for (const auto& entry : entries) {
+    if (is_overflow(entry.skipped)) continue;
     if (entry.skipped.empty()) {
       watch_.accept(entry.loss, entry.gradient_norm);
     } else {
@@ -22,6 +28,7 @@ void Divergence::recall(const std::vector<checkpoints::LedgerEntry>& entries) {
 
 Divergence::Decision Divergence::judge(const StepResult& result) {
   Decision decision;
+  if (result.overflowed) return decision;
   decision.reason = watch_.problem(result.loss, result.gradient_norm);
   if (decision.reason.empty()) {
     watch_.accept(result.loss, result.gradient_norm);
@@ -49,6 +56,12 @@ const char* name_of(Divergence::Action action) {
   }
   return "unknown";
 }
+
+std::string overflow_at(double loss_scale) {
+  return kOverflow + std::to_string(static_cast<std::int64_t>(loss_scale));
+}
+
+bool is_overflow(const std::string& skipped) { return skipped.starts_with(kOverflow); }
 
 std::vector<std::int64_t> samples_of(const data::LoaderPlan& plan, std::int64_t step) {
   std::vector<std::int64_t> samples, rows;

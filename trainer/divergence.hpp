@@ -40,6 +40,10 @@ class Divergence {
 
 const char* name_of(Divergence::Action action);
 
+/// What the ledger says of a step whose gradients overflowed in f16: that is no divergence.
+std::string overflow_at(double loss_scale);
+bool is_overflow(const std::string& skipped);
+
 /// The numbers of all samples of step `step` (0-based), in order.
 std::vector<std::int64_t> samples_of(const data::LoaderPlan& plan, std::int64_t step);
 

@@ -38,12 +38,14 @@ class GradientSource {
   /// backward and exchange.
   virtual void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                        StepTimes& times) = 0;
+  /// From the next step on gradients come times `factor`, as `divisor` does. Losses do not.
+  virtual void scale_loss(double /*factor*/) {}
   /// Losses that `compute` did not wait for; after all of the step's work is over. Local.
   virtual void take_losses(double* /*losses*/) {}
   /// Makes every rank's part available to the owners of slices. Collective.
   virtual void exchange() = 0;
   /// What the sums below are divided by to be the gradient of the mean loss.
-  virtual std::int64_t divisor() const = 0;
+  virtual double divisor() const = 0;
   /// The sum over the global batch of elements [begin, end) of the flat gradient, which lie in
   /// this rank's slice: in `room` ([end - begin] f32) or in memory of its own that lives until the
   /// next call. Calls go from the slice's begin to its end. Local.

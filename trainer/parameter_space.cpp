@@ -128,7 +128,7 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
   const at::TensorOptions floats(at::kFloat);
   if (precision_ != Precision::kFloat32) {
     short_copy_ =
-        at::zeros({layout_.parameter_count}, floats.device(memory_.device).dtype(at::kBFloat16));
+        at::zeros({layout_.parameter_count}, floats.device(memory_.device).dtype(type_of(precision_)));
   }
   for (const auto& entry : layout_.parameters) {
     auto parameter = parameters[entry.name];

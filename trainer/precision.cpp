@@ -10,8 +10,18 @@ namespace lockstep::trainer {
 Precision precision_of(const std::string& name) {
   if (name == "f32") return Precision::kFloat32;
   if (name == "bf16") return Precision::kBFloat16;
+  if (name == "f16") return Precision::kFloat16;
   throw base::ConfigError("precision " + base::quote(name) +
-                          " is unknown (f32 and bf16 exist); choose one");
+                          " is unknown (f32, bf16 and f16 exist); choose one");
+}
+
+at::ScalarType type_of(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32: return at::kFloat;
+    case Precision::kBFloat16: return at::kBFloat16;
+    case Precision::kFloat16: return at::kHalf;
+  }
+  return at::kFloat;
 }
 
 Autocast::Autocast(at::Device device, Precision precision)
@@ -21,7 +31,7 @@ Autocast::Autocast(at::Device device, Precision precision)
   old_type_ = at::autocast::get_autocast_dtype(device_);
   at::autocast::increment_nesting();
   at::autocast::set_autocast_enabled(device_, true);
-  at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+  at::autocast::set_autocast_dtype(device_, type_of(precision));
 }
 
 Autocast::~Autocast() {

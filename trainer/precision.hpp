@@ -9,10 +9,12 @@
 
 namespace lockstep::trainer {
 
-enum class Precision { kFloat32, kBFloat16 };
+enum class Precision { kFloat32, kBFloat16, kFloat16 };
 
-/// Throws ConfigError for a name that is not f32 or bf16.
+/// Throws ConfigError for a name that is not f32, bf16 or f16.
 Precision precision_of(const std::string& name);
+/// Of the tensors that are computed with where that is exact enough.
+at::ScalarType type_of(Precision precision);
 
 /// While it lives, operations of this thread on `device` choose the types that suit them (as
 /// torch.autocast). Nothing with 32-bit floats.

@@ -14,6 +14,7 @@
 #include "trainer/assembly.hpp"
 #include "trainer/divergence.hpp"
 #include "trainer/state_keeper.hpp"
+#include "trainer/run_metadata.hpp"
 #include "trainer/step_batches.hpp"
 
 namespace lockstep::trainer {
@@ -108,7 +109,11 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
   position.enter(base::Phase::kRestore);
   if (const auto path = checkpoint_before(store, options.step)) {
     report.from = *path;
-    report.from_step = keeper.load(*path).step;
+    const auto info = keeper.load(*path);
+    report.from_step = info.step;
+    RunMetadata known;
+    take_from_json(info.metadata_json, known);
+    if (known.loss_scale) step.set_loss_scale(*known.loss_scale);
   }
   step.begin_at(report.from_step, "");
   made.loader.first_step = report.from_step;
@@ -147,7 +152,7 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
       report.micro_batch_loss =
           step.micro_batch_losses(options.step)[static_cast<std::size_t>(options.micro_batch)];
     }
-    if (!entry.skipped.empty()) step.take_back(done + 1, done + 1, "");
+    if (!entry.skipped.empty() && !result.overflowed) step.take_back(done + 1, done + 1, "");
     position.finished(done + 1);
   }
   report.state_digest = keeper.digest(options.step);

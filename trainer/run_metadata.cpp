@@ -19,6 +19,11 @@ std::string to_json(const RunMetadata& metadata) {
   if (metadata.dropped_step >= 0) {
     json["dropped"] = {{"step", metadata.dropped_step}, {"reason", metadata.dropped_reason}};
   }
+  if (const auto& scale = metadata.loss_scale) {
+    json["loss_scale"] = {{"factor", scale->factor},
+                          {"good_steps", scale->good_steps},
+                          {"overflows", scale->overflows}};
+  }
   return json.dump();
 }
 
@@ -35,6 +40,11 @@ std::string take_from_json(const std::string& text, RunMetadata& metadata) {
   if (const auto dropped = json.find("dropped"); dropped != json.end()) {
     metadata.dropped_step = dropped->value("step", std::int64_t{-1});
     metadata.dropped_reason = dropped->value("reason", "");
+  }
+  if (const auto scale = json.find("loss_scale"); scale != json.end()) {
+    metadata.loss_scale = LossScale{.factor = scale->at("factor"),
+                                    .good_steps = scale->at("good_steps"),
+                                    .overflows = scale->at("overflows")};
   }
   return json.value("config_hash", "");
 }

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
+#include "trainer/loss_scaler.hpp"
 #include "trainer/objective.hpp"
 
 namespace lockstep::trainer {
@@ -23,11 +25,12 @@ struct RunMetadata {
   double best_value = 0;
   std::int64_t dropped_step = -1;  ///< the newest whose update was dropped, and why
   std::string dropped_reason{};
+  std::optional<LossScale> loss_scale{};  ///< of the next step, in f16
 };
 
 std::string to_json(const RunMetadata& metadata);
-/// Takes from `text` what it has of metrics, best checkpoint and dropped update; `metadata` keeps
-/// the rest. Returns the configuration's hash in `text`.
+/// Takes from `text` what it has of metrics, best checkpoint, dropped update and loss scale;
+/// `metadata` keeps the rest. Returns the configuration's hash in `text`.
 std::string take_from_json(const std::string& text, RunMetadata& metadata);
 
 /// The state after `step` becomes the best one when the metrics are its own, and better.

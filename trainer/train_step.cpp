@@ -160,11 +160,12 @@ void TrainStep::choose_kept_memory(std::size_t bytes) {
 void TrainStep::make_device(const ParameterLayout& layout, StateImage image,
                             const comm::MicroBatchPlan& plan) {
   LOCKSTEP_EXPECT(!options_.keep_last_step, "a last step that is kept beside a device");
+  if (options_.precision == Precision::kFloat16) {
+    loss_scale_.factor = std::exp2(std::floor(std::log2(options_.loss_scale.initial)));
+  }
   DeviceStateOptions options{.invariant = options_.reduction == Reduction::kInvariant,
                              .micro_batches = options_.micro_batches,
-                             .micro_batches_of_rank = ranges_of(plan, group_.topology.world_size),
-                             .optimizer = options_.optimizer,
-                             .clip_norm = options_.clip_norm};
+                             .micro_batches_of_rank = ranges_of(plan, group_.topology.world_size)};
   device_ = std::make_unique<DeviceState>(group_, *options_.device, layout, blocks_,
                                           std::move(image), std::move(options));
 }
@@ -224,6 +225,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
+  gradients_->scale_loss(loss_scale_.factor);
   gradients_->compute(step, next, table.losses, times_);
   *table.signals(group_.topology.rank) = signals;
 
@@ -241,7 +243,9 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   if (device_) {
     gradients_->finish();
     laps.add_to(times_.optimizer);
-    return result_of(step, table);
+    auto result = result_of(step, table);
+    if (options_.precision == Precision::kFloat16) adapt_loss_scale(result);
+    return result;
   }
   if (compares_nodes_in(step)) compare_nodes(step);
   if (kept_ && group_.topology.local_rank == 0) {
@@ -269,12 +273,24 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
 
 void TrainStep::update_on_device(std::int64_t step, double lr, Table& table) {
   RECORD_USER_SCOPE("optimizer");
-  device_->update(step, lr, static_cast<double>(gradients_->divisor()),
+  // Of the updates that were made.
+  device_->update(optimizer_.numbers(step - loss_scale_.overflows, lr),
+                  {.divisor = gradients_->divisor(),
+                   .clip_norm = options_.clip_norm,
+                   .leaves_out_overflows = options_.precision == Precision::kFloat16},
                   gradients_->sum(0, 0, nullptr));
   const auto& squares = device_->wait();
   gradients_->take_losses(table.losses);
   // All devices know them; one rank tells its node.
   if (group_.topology.local_rank == 0) std::ranges::copy(squares, table.block_squares);
+}
+
+void TrainStep::adapt_loss_scale(StepResult& result) {
+  const bool left_out = !std::isfinite(result.gradient_norm);
+  result.loss_scale = loss_scale_.factor;
+  // A loss that is no number is no matter of its scale.
+  result.overflowed = left_out && std::isfinite(result.loss) && !is_smallest(loss_scale_);
+  loss_scale_ = next_loss_scale(loss_scale_, left_out, options_.loss_scale);
 }
 
 StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
@@ -296,7 +312,7 @@ StepResult TrainStep::result_of(std::int64_t step, const Table& table) const {
 
 void TrainStep::update(std::int64_t step, double lr, Table& table) {
   RECORD_USER_SCOPE("optimizer");
-  const double mean = 1.0 / static_cast<double>(gradients_->divisor());
+  const double mean = 1.0 / gradients_->divisor();
   const auto own = own_blocks();
   const auto slice = elements(blocks_, own);
   const auto parameter_count = space_->layout().parameter_count;
@@ -364,7 +380,7 @@ void TrainStep::change_range(std::int64_t step, double lr, float scale, FlatRang
 double TrainStep::norm_of(const Table& table) const {
   const double squares =
       comm::tree_sum(std::span<const double>(table.block_squares, blocks_.size()));
-  return std::sqrt(squares) / static_cast<double>(gradients_->divisor());
+  return std::sqrt(squares) / gradients_->divisor();
 }
 
 /// Before the update, which spreads every owner's parameters: what has changed by itself in a

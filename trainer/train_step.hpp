@@ -20,6 +20,7 @@
 #include "trainer/device_state.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/kept_state.hpp"
+#include "trainer/loss_scaler.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/optimizer.hpp"
 #include "trainer/parameter_space.hpp"
@@ -56,6 +57,7 @@ struct TrainStepOptions {
   /// Where the step is computed; null: here. It keeps no last step. Outlives the step.
   DeviceContext* device = nullptr;
   Precision precision = Precision::kFloat32;  ///< another one with a device only
+  LossScaleOptions loss_scale{};              ///< with Precision::kFloat16
 };
 
 /// What a rank tells all others when it enters a step.
@@ -70,6 +72,8 @@ struct StepResult {
   double loss = 0;           ///< mean over the global batch
   double gradient_norm = 0;  ///< before clipping
   double lr = 0;
+  double loss_scale = 0;    ///< that gradients were computed with in f16; 0 = in none
+  bool overflowed = false;  ///< gradients in f16: the update was left out, and training goes on
   /// Of all ranks as they entered the step: the most requests, whether any asked, and the jobs
   /// together (see combined).
   RankSignals signals;
@@ -128,6 +132,11 @@ class TrainStep {
   float* state_at(std::size_t name_index, std::int64_t element);
   const TrainStepOptions& options() const { return options_; }
 
+  /// The factor on the loss of the next step in f16, part of the state: what a checkpoint's step
+  /// had goes back here. Local; the same on all ranks.
+  const LossScale& loss_scale() const { return loss_scale_; }
+  void set_loss_scale(const LossScale& scale) { loss_scale_ = scale; }
+
   /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
   /// nothing when there was none, or none that is whole.
   std::optional<std::int64_t> recovered() const { return recovered_; }
@@ -164,6 +173,8 @@ class TrainStep {
                    const comm::MicroBatchPlan& plan);
   /// The update of a step by all devices, and what is known of it. Collective.
   void update_on_device(std::int64_t step, double lr, Table& table);
+  /// What the next step's loss is scaled by, after one of this result. Of f16.
+  void adapt_loss_scale(StepResult& result);
   /// Throws CommError naming the ranks and hosts whose parameters are not those of the others.
   /// Collective.
   void compare_nodes(std::int64_t step) const;
@@ -200,6 +211,7 @@ class TrainStep {
   std::unique_ptr<KeptState> kept_;      // null unless the last step is kept
   std::unique_ptr<DeviceState> device_;  // null unless a device computes
   std::optional<std::int64_t> recovered_;
+  LossScale loss_scale_;
   std::unique_ptr<ParameterSpace> space_;
   std::unique_ptr<GradientSource> gradients_;
   std::vector<float> summed_;   // own slice, when clipping needs it twice

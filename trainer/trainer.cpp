@@ -225,6 +225,7 @@ std::int64_t Trainer::steps_in_ledger() const {
 
 void Trainer::take_metadata(const std::string& text) {
   const auto saved_hash = take_from_json(text, known_);
+  if (known_.loss_scale) made_.step->set_loss_scale(*known_.loss_scale);
   if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
     options_.warn("the checkpoint was made with another configuration (hash " +
                   saved_hash.substr(0, 12) + ", now " + options_.config_hash.substr(0, 12) +
@@ -384,6 +385,7 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
       },
       checkpointing_ ? checkpointing_->signals(options_.stop.requests())
                      : RankSignals{.stop_requests = options_.stop.requests()});
+  if (note.result.loss_scale > 0) known_.loss_scale = made_.step->loss_scale();
   note.times = made_.step->times();
   note.times.data = batches.take_waited();
   note.wall = std::chrono::steady_clock::now() - begin;
@@ -391,6 +393,10 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
 }
 
 void Trainer::face_divergence(StepNote& note) {
+  if (note.result.overflowed) {
+    note.skipped = overflow_at(note.result.loss_scale);
+    return;
+  }
   auto decision = divergence_.judge(note.result);
   using Action = Divergence::Action;
   if (decision.action == Action::kNone) return;

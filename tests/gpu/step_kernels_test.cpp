@@ -88,7 +88,8 @@ TEST_F(StepKernels, MoveBuffersByTheirMeanChange) {
   auto values = numbers(1001, 1);
   const auto changes = numbers(1001, 2);
   auto* moved = on_device(values);
-  kernels_->add_scaled(moved, on_device(changes), 0.125F, 1001, stream_);
+  auto* scale = on_device(std::vector<float>{0.5F});
+  kernels_->add_scaled(moved, on_device(changes), 0.125F, scale, 1001, stream_);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] += changes[i] * 0.125F;
   EXPECT_EQ(on_host(moved, 1001), values);
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <mutex>
 
 #include "comm/thread_communicator.hpp"
@@ -172,6 +173,53 @@ TEST_F(DeviceStep, ComputesWithShortFloatsAndKeepsLongOnes) {
       EXPECT_EQ(train(setting, Place::kDevice, ranks), one) << setting.model.name;
     }
   }
+}
+
+TEST_F(DeviceStep, ComputesWithHalfFloatsAlikeOnAnyNumberOfRanks) {
+  for (auto setting : {images(), tokens()}) {
+    const auto exact = train(setting, Place::kDevice, 1);
+    setting.step.precision = Precision::kFloat16;
+    setting.step.loss_scale.initial = 1024;
+    const auto one = train(setting, Place::kDevice, 1);
+    EXPECT_NE(one.digest, exact.digest);
+    EXPECT_NEAR(one.loss, exact.loss, 0.02 * exact.loss);
+    EXPECT_NEAR(one.norm, exact.norm, 0.1 * exact.norm);
+    for (const int ranks : {2, 3}) {
+      EXPECT_EQ(train(setting, Place::kDevice, ranks), one) << setting.model.name;
+    }
+  }
+}
+
+TEST_F(DeviceStep, LeavesOutStepsWhoseHalfFloatsOverflow) {
+  auto setting = images();
+  setting.step.precision = Precision::kFloat16;
+  setting.step.loss_scale.initial = 1e12;
+  on_ranks(setting, Place::kDevice, 2, [](Rank rank) {
+    const auto initial = rank.step.loss_scale().factor;
+    EXPECT_EQ(initial, std::exp2(39));
+    const auto before = rank.keeper.digest(0);
+    const auto result = rank.train(0);
+    EXPECT_TRUE(result.overflowed);
+    EXPECT_TRUE(std::isfinite(result.loss));
+    EXPECT_EQ(result.loss_scale, initial);
+    EXPECT_EQ(rank.step.loss_scale(), (LossScale{.factor = initial / 2, .overflows = 1}));
+    std::int64_t step = 1;
+    while (rank.train(step++).overflowed) EXPECT_LT(step, 40);
+    EXPECT_EQ(rank.step.loss_scale().overflows, step - 2);
+    EXPECT_NE(rank.keeper.digest(step), before);
+    EXPECT_EQ(rank.step.loss_scale().good_steps, 1);
+  });
+}
+
+TEST_F(DeviceStep, KeepsTheStateThroughAnOverflow) {
+  auto setting = tokens();  // no counters: the state has floats alone
+  setting.step.precision = Precision::kFloat16;
+  setting.step.loss_scale.initial = 1e12;
+  on_ranks(setting, Place::kDevice, 3, [](Rank rank) {
+    const auto before = rank.keeper.digest(0);
+    EXPECT_TRUE(rank.train(0).overflowed);
+    EXPECT_EQ(rank.keeper.digest(0), before);
+  });
 }
 
 TEST_F(DeviceStep, GivesShortFiltersTheirChannelsLast) {

@@ -32,13 +32,15 @@ class ReferenceKernels final : public trainer::DeviceKernels {
                        : numbers.rule == trainer::UpdateRule::kSgd ? 0
                                                                    : 1;
     FakeDevice::launch(stream, [=, own = std::vector<float*>(states, states + kinds)] {
+      if (*scale == 0) return;
       trainer::update(numbers, *scale, parameters, gradients, own.data(), count);
     });
   }
-  void add_scaled(float* values, const float* changes, float scale, std::int64_t count,
-                  comm::DeviceStream stream) override {
+  void add_scaled(float* values, const float* changes, float factor, const float* scale,
+                  std::int64_t count, comm::DeviceStream stream) override {
     FakeDevice::launch(stream, [=] {
-      for (std::int64_t i = 0; i < count; ++i) values[i] += changes[i] * scale;
+      if (*scale == 0) return;
+      for (std::int64_t i = 0; i < count; ++i) values[i] += changes[i] * factor;
     });
   }
 };
