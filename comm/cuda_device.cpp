@@ -44,6 +44,10 @@ class CudaDevice final : public DeviceApi {
     check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(stream)),
                "cudaMemcpyAsync");
   }
+  void copy_within(void* to, const void* from, std::size_t bytes, DeviceStream stream) override {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(stream)),
+               "cudaMemcpyAsync");
+  }
   bool pin(void* memory, std::size_t bytes) noexcept override {
     if (cudaHostRegister(memory, bytes, cudaHostRegisterDefault) == cudaSuccess) return true;
     (void)cudaGetLastError();  // or the next kernel's launch would be blamed for it

@@ -22,6 +22,7 @@ class DeviceApi {
   virtual void copy_to_host(void* to, const void* from, std::size_t bytes, DeviceStream stream) = 0;
   virtual void copy_to_device(void* to, const void* from, std::size_t bytes,
                               DeviceStream stream) = 0;
+  virtual void copy_within(void* to, const void* from, std::size_t bytes, DeviceStream stream) = 0;
   /// Host memory that the device reads and writes by itself from now on. False where that cannot be
   /// had: copies then are slower.
   virtual bool pin(void* memory, std::size_t bytes) noexcept = 0;

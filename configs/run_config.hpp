@@ -443,11 +443,10 @@ void describe(V& v, C& c) {
   v.knob("device", c.device,
          {.effect = "where a rank computes; auto = a GPU when there is one",
           .names = {"auto", "cpu", "cuda"}});
-  v.knob(
-      "precision", c.precision,
-      {.effect = "what a GPU computes with: f32, or bf16 or f16 where that is exact enough; "
-                 "parameters, sums of gradients and optimizer states are f32 either way",
-       .names = {"f32", "bf16", "f16"}});
+  v.knob("precision", c.precision,
+         {.effect = "what a GPU computes with: f32, or bf16 or f16 where that is exact enough; "
+                    "parameters, sums of gradients and optimizer states are f32 either way",
+          .names = {"f32", "bf16", "f16"}});
   v.knob("loss_scale", c.loss_scale,
          {.effect = "f16: factor on the loss at the start, so that small gradients do not vanish, "
                     "rounded down to a power of two; halved when gradients overflow, and that "

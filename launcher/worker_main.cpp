@@ -4,6 +4,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <c10/util/Exception.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <csignal>
@@ -27,6 +29,11 @@ namespace lockstep::launcher {
 namespace {
 
 using base::ExitCode;
+
+constexpr char kNoMemory[] =
+    "memory ran out (the model, its gradients and its batches did not fit); use a smaller "
+    "train.micro_batch, which 'lockstep train --find-micro-batch' finds, or "
+    "compute.activation_checkpointing";
 
 /// Reads the configuration that the command names. Local, before MPI.
 void load_config(Worker& worker) {
@@ -211,12 +218,14 @@ ExitCode run(Worker& worker) {
   } catch (const base::Error& error) {
     fail(worker, session, error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    fail(worker, session,
-         "memory ran out (the model, its gradients and its batches did not fit); use more ranks or "
-         "a smaller train.micro_batch",
-         ExitCode::kEnvironment);
+    fail(worker, session, kNoMemory, ExitCode::kEnvironment);
+  } catch (const c10::OutOfMemoryError&) {
+    fail(worker, session, kNoMemory, ExitCode::kEnvironment);
   } catch (const std::exception& error) {
     const std::string text = error.what();
+    if (text.find("DefaultCPUAllocator: can't allocate") != std::string::npos) {
+      fail(worker, session, kNoMemory, ExitCode::kEnvironment);
+    }
     fail(worker, session, text.substr(0, text.find('\n')), ExitCode::kFailed);
   }
 }

@@ -244,15 +244,12 @@ Assembly assemble(const configs::RunConfig& config, const std::string& config_ha
   step.optimizer = optimizer_options(config.train.optimizer);
   step.schedule = schedule_of(config.train, scheduled_steps);
   const bool skips = config.train.divergence.policy == "skip";
-  if (skips && place.device != nullptr) {
-    throw base::ConfigError(
-        "train.divergence.policy skip takes the last step back (a GPU keeps none); choose stop or "
-        "rollback, or set compute.device to cpu");
-  }
   step.device = place.device;
   step.precision = precision_in(config.compute, place.device);
   step.loss_scale = {.initial = config.compute.loss_scale,
                      .growth_steps = config.compute.loss_scale_steps};
+  step.captures_graphs = config.compute.cuda_graphs;
+  step.recompute = config.compute.activation_checkpointing;
   step.keep_last_step = skips;
   step.kept_memory = place.kept_memory;
   step.hold_for_saves = config.checkpoint.background;

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/philox.hpp"
+#include "trainer/output_loss.hpp"
 
 namespace lockstep::trainer {
 namespace {
@@ -19,20 +20,38 @@ void seed_generator(at::Generator generator, std::uint64_t seed) {
   generator.set_current_seed(seed);
 }
 
+// More than any forward pass makes.
+constexpr std::size_t kDropoutsOfAMicroBatch = 1024;
+
+/// The numbers that `dropout` draws on the CPU from a generator of that seed, in order.
+void draw_keys(std::uint64_t seed, std::vector<std::uint64_t>& keys) {
+  auto generator = at::detail::createCPUGenerator(seed);
+  auto* stream = at::check_generator<at::CPUGeneratorImpl>(generator);
+  const std::lock_guard lock(stream->mutex_);
+  for (auto& key : keys) key = stream->random64();
+}
+
 }  // namespace
 
 AutogradGradients::AutogradGradients(ParameterSpace& space, Objective objective,
-                                     std::unique_ptr<PartialSums> sums, AutogradOptions options)
+                                     std::unique_ptr<PartialSums> sums, AutogradOptions options,
+                                     std::unique_ptr<DeviceInputs> inputs)
     : space_(space),
       objective_(objective),
       sums_(std::move(sums)),
       options_(options),
-      generator_(at::detail::createCPUGenerator()) {}
+      inputs_(std::move(inputs)),
+      generator_(at::detail::createCPUGenerator()) {
+  if (options_.device == nullptr) return;
+  graphs_.emplace(*options_.device, space_);
+  dropout_keys_.resize(kDropoutsOfAMicroBatch);
+  losses_there_ = at::zeros({options_.range.size()},
+                            at::TensorOptions(at::kFloat).device(space_.memory().device));
+}
 
 void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatch()>& next,
                                 double* losses, StepTimes& times) {
   const auto& range = options_.range;
-  late_losses_.clear();
   space_.refresh();
   if (options_.fold_in_turn) {
     for (auto i = range.begin; i < range.end; ++i) {
@@ -103,28 +122,59 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
   const auto seed =
       base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
                          static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(batch.index));
-  const auto device = space_.memory().device;
   generator_.set_current_seed(seed);
   seed_generator(at::detail::getDefaultCPUGenerator(), seed);
-  if (!device.is_cpu()) seed_generator(at::globalContext().defaultGenerator(device), seed);
-  space_.begin_micro_batch(target, contribution, arrived);
-  const auto loss = [&] {
-    RECORD_USER_SCOPE("forward");
-    const Autocast autocast(device, space_.precision());
-    const auto outputs = space_.model().forward(
-        space_.as_inputs(batch.inputs), {Phase::kTraining, generator_, options_.dense_kernels});
-    // Of short floats the loss would have two digits, and its gradient as well.
-    return objective_.loss(outputs.to(at::kFloat), batch.targets.to(device));
-  }();
-  laps.add_to(times.forward);
-  backward(loss_factor_there_.defined() ? loss * loss_factor_there_ : loss, step, batch.index);
-  space_.end_micro_batch();
-  if (sums_->goes_early()) {
-    late_losses_.push_back(loss.detach());  // its number is not waited for
-  } else {
-    losses[batch.index] = loss.item<float>();
+  if (options_.device != nullptr) {
+    run_on_device(step, batch, seed, target, contribution, arrived);
+    laps.add_to(times.backward);
+    return;
   }
+  space_.begin_micro_batch(target, contribution, arrived);
+  const auto loss = forward(batch, {.phase = Phase::kTraining,
+                                    .generator = generator_,
+                                    .dense_kernels = options_.dense_kernels,
+                                    .recompute = options_.recompute});
+  laps.add_to(times.forward);
+  backward(loss, step, batch.index);
+  space_.end_micro_batch();
+  losses[batch.index] = loss.item<float>();
   laps.add_to(times.backward);
+}
+
+/// Enqueues all of it; nothing is waited for, the loss's number neither.
+void AutogradGradients::run_on_device(std::int64_t step, const MicroBatch& batch,
+                                      std::uint64_t seed, float* target, Contribution contribution,
+                                      const ParameterSpace::Arrived& arrived) {
+  const auto where = space_.memory().device;
+  if (!where.is_cpu()) seed_generator(at::globalContext().defaultGenerator(where), seed);
+  draw_keys(seed, dropout_keys_);
+  const auto there = inputs_->take(batch, dropout_keys_);
+  const auto work = [=, this] {
+    space_.begin_micro_batch(target, contribution, arrived);
+    const auto loss = forward(
+        there.batch,
+        {.phase = Phase::kTraining, .generator = generator_, .recompute = options_.recompute});
+    backward(loss_factor_there_.defined() ? loss * loss_factor_there_ : loss, step, batch.index);
+    space_.end_micro_batch();
+    return loss.detach();
+  };
+  const auto loss = arrived ? graphs_->run_eagerly(work)
+                            : graphs_->run({.place = there.place,
+                                            .target = target,
+                                            .contribution = contribution,
+                                            .input_shape = batch.inputs.sizes().vec()},
+                                           work);
+  inputs_->used();
+  losses_there_.select(0, batch.index - options_.range.begin).copy_(loss);
+}
+
+torch::Tensor AutogradGradients::forward(const MicroBatch& batch, const ForwardContext& context) {
+  RECORD_USER_SCOPE("forward");
+  const auto device = space_.memory().device;
+  const Autocast autocast(device, space_.precision());
+  const auto before = space_.model().before_outputs(space_.as_inputs(batch.inputs), context);
+  return output_loss(before, batch.targets, objective_, context,
+                     {.most_outputs = outputs_at_once(device), .factor = loss_factor_there_});
 }
 
 void AutogradGradients::backward(const at::Tensor& loss, std::int64_t step, std::int64_t index) {
@@ -148,13 +198,16 @@ void AutogradGradients::backward(const at::Tensor& loss, std::int64_t step, std:
 void AutogradGradients::scale_loss(double factor) {
   if (factor == loss_factor_) return;
   loss_factor_ = factor;
-  loss_factor_there_ = at::full({}, factor, at::TensorOptions(at::kFloat))
-                           .to(space_.memory().device);
+  // In place: graphs that were captured read it.
+  if (!loss_factor_there_.defined()) {
+    loss_factor_there_ = at::ones({}, at::TensorOptions(at::kFloat).device(space_.memory().device));
+  }
+  loss_factor_there_.fill_(factor);
 }
 
 void AutogradGradients::take_losses(double* losses) {
-  if (late_losses_.empty()) return;
-  const auto values = at::stack(late_losses_).to(at::kCPU);
+  if (!losses_there_.defined()) return;
+  const auto values = losses_there_.to(at::kCPU);
   for (std::int64_t i = 0; i < values.numel(); ++i) {
     losses[options_.range.begin + i] = values.const_data_ptr<float>()[i];
   }

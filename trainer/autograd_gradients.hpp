@@ -4,10 +4,13 @@
 // TrainStep.
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "trainer/device_inputs.hpp"
 #include "trainer/gradient_source.hpp"
+#include "trainer/micro_batch_graphs.hpp"
 #include "trainer/objective.hpp"
 #include "trainer/parameter_space.hpp"
 #include "trainer/partial_sums.hpp"
@@ -17,16 +20,18 @@ namespace lockstep::trainer {
 struct AutogradOptions {
   std::uint64_t seed = 1;
   bool dense_kernels = false;  ///< for models that use `dense`
+  bool recompute = false;      ///< for models that use `recomputed`
   bool fold_in_turn = false;   ///< reduction: fast; one sum a rank instead of the tree's subtrees
   comm::LeafRange range;       ///< of this rank's micro-batches
-  std::int64_t micro_batches = 1;  ///< of the global batch
+  std::int64_t micro_batches = 1;   ///< of the global batch
+  DeviceContext* device = nullptr;  ///< null: the CPU
 };
 
 class AutogradGradients final : public GradientSource {
  public:
-  /// `space` must outlive this. Local.
+  /// `space` and the device must outlive this; `inputs`: where there is a device. Local.
   AutogradGradients(ParameterSpace& space, Objective objective, std::unique_ptr<PartialSums> sums,
-                    AutogradOptions options);
+                    AutogradOptions options, std::unique_ptr<DeviceInputs> inputs = nullptr);
 
   void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                StepTimes& times) override;
@@ -49,6 +54,9 @@ class AutogradGradients final : public GradientSource {
   void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
                        Contribution contribution, const ParameterSpace::Arrived& arrived,
                        double* losses, StepTimes& times);
+  void run_on_device(std::int64_t step, const MicroBatch& batch, std::uint64_t seed, float* target,
+                     Contribution contribution, const ParameterSpace::Arrived& arrived);
+  torch::Tensor forward(const MicroBatch& batch, const ForwardContext& context);
   /// Throws DivergenceError where anomalies are looked for and one is found.
   void backward(const torch::Tensor& loss, std::int64_t step, std::int64_t index);
   void merge(const Merges& merges, FlatRange range);
@@ -57,7 +65,10 @@ class AutogradGradients final : public GradientSource {
   Objective objective_;
   std::unique_ptr<PartialSums> sums_;
   AutogradOptions options_;
-  std::vector<torch::Tensor> late_losses_;  // on the device, of this rank's micro-batches
+  std::unique_ptr<DeviceInputs> inputs_;     // null without a device
+  std::optional<MicroBatchGraphs> graphs_;   // with a device
+  std::vector<std::uint64_t> dropout_keys_;  // of a micro-batch
+  torch::Tensor losses_there_;               // on the device, of this rank's micro-batches
   at::Generator generator_;
   double loss_factor_ = 1;
   torch::Tensor loss_factor_there_;  // the same where the losses are; undefined for 1

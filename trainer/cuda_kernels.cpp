@@ -18,18 +18,23 @@ class CudaKernels final : public DeviceKernels {
   }
   void scale(const double* squares, std::int64_t blocks, GradientScale how, float* scale,
              comm::DeviceStream stream) override {
-    comm::check_cuda(
-        launch_scale(squares, blocks, how.divisor, how.clip_norm, how.leaves_out_overflows, scale,
-                     stream_of(stream)),
-        "the kernel of the gradients' scale");
+    comm::check_cuda(launch_scale(squares, blocks, how.divisor, how.clip_norm,
+                                  how.leaves_out_overflows, scale, stream_of(stream)),
+                     "the kernel of the gradients' scale");
   }
   void update(const UpdateNumbers& numbers, const float* scale, float* parameters,
-              const float* gradients, float* const* states, std::int64_t count,
+              const float* gradients, float* const* states, ShortCopy shorts, std::int64_t count,
               comm::DeviceStream stream) override {
     LOCKSTEP_EXPECT(count % 4 == 0, "an update of a part of 16 bytes");
-    comm::check_cuda(
-        launch_update(numbers, scale, parameters, gradients, states, count, stream_of(stream)),
-        "the optimizer's kernel");
+    comm::check_cuda(launch_update(numbers, scale, parameters, gradients, states, shorts, count,
+                                   stream_of(stream)),
+                     "the optimizer's kernel");
+  }
+  void shorten(const float* values, ShortCopy shorts, std::int64_t count,
+               comm::DeviceStream stream) override {
+    LOCKSTEP_EXPECT(count % 4 == 0, "short copies of a part of 16 bytes");
+    comm::check_cuda(launch_shorten(values, shorts, count, stream_of(stream)),
+                     "the kernel of short copies");
   }
   void add_scaled(float* values, const float* changes, float factor, const float* scale,
                   std::int64_t count, comm::DeviceStream stream) override {

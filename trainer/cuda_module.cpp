@@ -1,6 +1,7 @@
 // The GPU module's entry: devices by UUID, and what a rank computes with on one of them.
 
 #include <ATen/Context.h>
+#include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
@@ -34,6 +35,48 @@ std::string uuid_text(const cudaUUID_t& uuid) {
   }
   return text;
 }
+
+class CudaGraph final : public DeviceGraph {
+ public:
+  CudaGraph(const at::cuda::MempoolId_t& pool, const std::function<void()>& work) {
+    // Other threads, such as NCCL's, go on with what they do.
+    graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+    try {
+      work();
+      graph_.capture_end();
+    } catch (...) {
+      end_capture();
+      throw;
+    }
+  }
+  void launch() override { graph_.replay(); }
+
+ private:
+  /// The stream takes ordinary work again.
+  void end_capture() noexcept {
+    try {
+      graph_.capture_end();
+    } catch (const std::exception&) {
+      (void)cudaGetLastError();
+    }
+  }
+
+  at::cuda::CUDAGraph graph_;
+};
+
+class CudaGraphs final : public DeviceGraphs {
+ public:
+  std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {
+    try {
+      return std::make_unique<CudaGraph>(pool_, work);
+    } catch (const c10::Error& error) {
+      throw base::DeviceError(std::string("a CUDA graph: ") + error.what_without_backtrace());
+    }
+  }
+
+ private:
+  at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
+};
 
 class CudaModule final : public GpuModule {
  public:
@@ -85,6 +128,7 @@ class CudaModule final : public GpuModule {
     context->nccl = comm::nccl_library();
     context->fold = comm::cuda_fold();
     context->kernels = cuda_kernels();
+    context->graphs = std::make_unique<CudaGraphs>();
     context->compute = stream.stream();
     return context;
   }

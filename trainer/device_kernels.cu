@@ -1,6 +1,9 @@
 // The kernels of a training step: without fused multiply-adds (-fmad=false), so that each has the
 // bits of its reference on the CPU (optimizer.cpp, device_reference.cpp).
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include "trainer/device_kernels.h"
 
 namespace lockstep::trainer {
@@ -53,20 +56,67 @@ __global__ void scale_kernel(const double* squares, std::int64_t count, double d
   *scale = static_cast<float>(clip_norm > 0 && coefficient < 1 ? mean * coefficient : mean);
 }
 
-__global__ void sgd_kernel(SgdNumbers n, UpdateRule rule, const float* scale_of, float* p,
-                           const float* g, float* buffer, std::int64_t count) {
+struct NoShorts {};
+
+template <class Short>
+__device__ Short shortened(float value);
+template <>
+__device__ __nv_bfloat16 shortened(float value) {
+  return __float2bfloat16_rn(value);
+}
+template <>
+__device__ __half shortened(float value) {
+  return __float2half_rn(value);
+}
+
+/// Four parameters, stored as 8 bytes.
+template <class Short>
+__device__ void store_shorts(Short* shorts, std::int64_t vector, const float4& values) {
+  struct alignas(8) Four {
+    Short x, y, z, w;
+  };
+  reinterpret_cast<Four*>(shorts)[vector] = {shortened<Short>(values.x), shortened<Short>(values.y),
+                                             shortened<Short>(values.z),
+                                             shortened<Short>(values.w)};
+}
+__device__ void store_shorts(NoShorts*, std::int64_t, const float4&) {}
+
+template <class Short>
+__global__ void shorten_kernel(const float4* values, Short* shorts, std::int64_t vectors) {
+  const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors;
+       i += stride) {
+    store_shorts(shorts, i, values[i]);
+  }
+}
+
+__device__ void sgd(const SgdNumbers& n, UpdateRule rule, float scale, float& p, float g,
+                    float& buffer) {
+  float gradient = g * scale + n.weight_decay * p;
+  if (rule != UpdateRule::kSgd) {
+    buffer = n.momentum * buffer + gradient;
+    gradient = rule == UpdateRule::kSgdNesterov ? gradient + n.momentum * buffer : buffer;
+  }
+  p -= n.lr * gradient;
+}
+
+template <class Short>
+__global__ void sgd_kernel(SgdNumbers n, UpdateRule rule, const float* scale_of, float4* p,
+                           const float4* g, float4* buffer, Short* shorts, std::int64_t vectors) {
   const float scale = *scale_of;
   if (scale == 0) return;
   const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+  for (auto i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < vectors;
        i += stride) {
-    float gradient = g[i] * scale + n.weight_decay * p[i];
-    if (rule != UpdateRule::kSgd) {
-      const float momentum = n.momentum * buffer[i] + gradient;
-      buffer[i] = momentum;
-      gradient = rule == UpdateRule::kSgdNesterov ? gradient + n.momentum * momentum : momentum;
-    }
-    p[i] -= n.lr * gradient;
+    float4 p4 = p[i], b4 = buffer == nullptr ? float4{} : buffer[i];
+    const float4 g4 = g[i];
+    sgd(n, rule, scale, p4.x, g4.x, b4.x);
+    sgd(n, rule, scale, p4.y, g4.y, b4.y);
+    sgd(n, rule, scale, p4.z, g4.z, b4.z);
+    sgd(n, rule, scale, p4.w, g4.w, b4.w);
+    p[i] = p4;
+    if (buffer != nullptr) buffer[i] = b4;
+    store_shorts(shorts, i, p4);
   }
 }
 
@@ -78,9 +128,10 @@ __device__ void adam(const AdamNumbers& n, float scale, float& p, float g, float
   p = p * n.keep - n.step_size * (m / denominator);
 }
 
-/// Four at a time: bound by memory, 28 bytes a parameter.
+/// Four at a time: bound by memory, 28 bytes a parameter, and 2 for its short copy.
+template <class Short>
 __global__ void adam_kernel(AdamNumbers n, const float* scale_of, float4* p, const float4* g,
-                            float4* m, float4* v, std::int64_t vectors) {
+                            float4* m, float4* v, Short* shorts, std::int64_t vectors) {
   const float scale = *scale_of;
   if (scale == 0) return;
   const auto stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
@@ -95,6 +146,7 @@ __global__ void adam_kernel(AdamNumbers n, const float* scale_of, float4* p, con
     p[i] = p4;
     m[i] = m4;
     v[i] = v4;
+    store_shorts(shorts, i, p4);
   }
 }
 
@@ -106,6 +158,26 @@ __global__ void add_scaled_kernel(float* values, const float* changes, float fac
        i += stride) {
     values[i] += changes[i] * factor;
   }
+}
+
+template <class Short>
+cudaError_t update_with(const UpdateNumbers& numbers, const float* scale, float* parameters,
+                        const float* gradients, float* const* states, Short* shorts,
+                        std::int64_t count, cudaStream_t stream) {
+  const auto vectors = count / 4;
+  if (vectors == 0) return cudaSuccess;
+  const auto fours = [](float* values) { return reinterpret_cast<float4*>(values); };
+  const auto* g = reinterpret_cast<const float4*>(gradients);
+  if (numbers.rule == UpdateRule::kAdam) {
+    adam_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
+        numbers.adam, scale, fours(parameters), g, fours(states[0]), fours(states[1]), shorts,
+        vectors);
+  } else {
+    auto* buffer = numbers.rule == UpdateRule::kSgd ? nullptr : fours(states[0]);
+    sgd_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
+        numbers.sgd, numbers.rule, scale, fours(parameters), g, buffer, shorts, vectors);
+  }
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -126,25 +198,39 @@ cudaError_t launch_scale(const double* squares, std::int64_t blocks, double divi
 }
 
 cudaError_t launch_update(const UpdateNumbers& numbers, const float* scale, float* parameters,
-                          const float* gradients, float* const* states, std::int64_t count,
-                          cudaStream_t stream) {
-  if (count == 0) return cudaSuccess;
-  if (numbers.rule != UpdateRule::kAdam) {
-    sgd_kernel<<<blocks_for(count), kThreads, 0, stream>>>(
-        numbers.sgd, numbers.rule, scale, parameters, gradients,
-        numbers.rule == UpdateRule::kSgd ? nullptr : states[0], count);
-    return cudaGetLastError();
+                          const float* gradients, float* const* states, ShortCopy shorts,
+                          std::int64_t count, cudaStream_t stream) {
+  switch (shorts.type) {
+    case ShortType::kNone:
+      return update_with(numbers, scale, parameters, gradients, states,
+                         static_cast<NoShorts*>(nullptr), count, stream);
+    case ShortType::kBFloat16:
+      return update_with(numbers, scale, parameters, gradients, states,
+                         static_cast<__nv_bfloat16*>(shorts.values), count, stream);
+    case ShortType::kFloat16:
+      return update_with(numbers, scale, parameters, gradients, states,
+                         static_cast<__half*>(shorts.values), count, stream);
   }
+  return cudaErrorInvalidValue;
+}
+
+cudaError_t launch_shorten(const float* values, ShortCopy shorts, std::int64_t count,
+                           cudaStream_t stream) {
   const auto vectors = count / 4;
-  adam_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
-      numbers.adam, scale, reinterpret_cast<float4*>(parameters),
-      reinterpret_cast<const float4*>(gradients), reinterpret_cast<float4*>(states[0]),
-      reinterpret_cast<float4*>(states[1]), vectors);
+  if (vectors == 0 || shorts.type == ShortType::kNone) return cudaSuccess;
+  const auto* from = reinterpret_cast<const float4*>(values);
+  if (shorts.type == ShortType::kBFloat16) {
+    shorten_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
+        from, static_cast<__nv_bfloat16*>(shorts.values), vectors);
+  } else {
+    shorten_kernel<<<blocks_for(vectors), kThreads, 0, stream>>>(
+        from, static_cast<__half*>(shorts.values), vectors);
+  }
   return cudaGetLastError();
 }
 
-cudaError_t launch_add_scaled(float* values, const float* changes, float factor,
-                              const float* scale, std::int64_t count, cudaStream_t stream) {
+cudaError_t launch_add_scaled(float* values, const float* changes, float factor, const float* scale,
+                              std::int64_t count, cudaStream_t stream) {
   if (count == 0) return cudaSuccess;
   add_scaled_kernel<<<blocks_for(count), kThreads, 0, stream>>>(values, changes, factor, scale,
                                                                 count);

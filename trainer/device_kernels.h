@@ -17,9 +17,11 @@ cudaError_t launch_scale(const double* squares, std::int64_t blocks, double divi
                          double clip_norm, bool leaves_out_overflows, float* scale,
                          cudaStream_t stream);
 cudaError_t launch_update(const UpdateNumbers& numbers, const float* scale, float* parameters,
-                          const float* gradients, float* const* states, std::int64_t count,
-                          cudaStream_t stream);
-cudaError_t launch_add_scaled(float* values, const float* changes, float factor,
-                              const float* scale, std::int64_t count, cudaStream_t stream);
+                          const float* gradients, float* const* states, ShortCopy shorts,
+                          std::int64_t count, cudaStream_t stream);
+cudaError_t launch_shorten(const float* values, ShortCopy shorts, std::int64_t count,
+                           cudaStream_t stream);
+cudaError_t launch_add_scaled(float* values, const float* changes, float factor, const float* scale,
+                              std::int64_t count, cudaStream_t stream);
 
 }  // namespace lockstep::trainer

@@ -29,11 +29,14 @@ class DeviceKernels {
   /// scale[0] = the factor on each gradient, from the blocks' sums of squares.
   virtual void scale(const double* squares, std::int64_t blocks, GradientScale how, float* scale,
                      comm::DeviceStream stream) = 0;
-  /// As Optimizer::update; `states` is a host array of two, or fewer as the rule needs. With a
-  /// scale of 0 it changes nothing.
+  /// As Optimizer::update, and the new parameters in short as well, in the same pass; `states` is a
+  /// host array of two, or fewer as the rule needs. With a scale of 0 it changes nothing.
   virtual void update(const UpdateNumbers& numbers, const float* scale, float* parameters,
-                      const float* gradients, float* const* states, std::int64_t count,
-                      comm::DeviceStream stream) = 0;
+                      const float* gradients, float* const* states, ShortCopy shorts,
+                      std::int64_t count, comm::DeviceStream stream) = 0;
+  /// shorts[i] = values[i], of a type. `count` is a multiple of 4.
+  virtual void shorten(const float* values, ShortCopy shorts, std::int64_t count,
+                       comm::DeviceStream stream) = 0;
   /// values[i] += changes[i] * factor, unless gradients' `scale` is 0.
   virtual void add_scaled(float* values, const float* changes, float factor, const float* scale,
                           std::int64_t count, comm::DeviceStream stream) = 0;

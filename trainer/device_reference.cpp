@@ -2,11 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 #include "comm/reduction_tree.hpp"
 
 namespace lockstep::trainer {
+namespace {
+
+std::uint16_t bfloat16_of(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (std::isnan(value)) return 0x7FC0;
+  return static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+}  // namespace
 
 double reference_squares(const float* values, std::int64_t count) {
   std::array<double, 256> lanes{};
@@ -28,6 +38,19 @@ float reference_scale(const double* squares, std::int64_t blocks, GradientScale 
   if (how.clip_norm <= 0) return static_cast<float>(mean);
   const double norm = std::sqrt(total) / how.divisor;
   return static_cast<float>(mean * std::min(1.0, how.clip_norm / (norm + 1e-6)));
+}
+
+void reference_shorten(const float* values, ShortCopy shorts, std::int64_t count) {
+  if (shorts.type == ShortType::kNone) return;
+  auto* out = static_cast<std::uint16_t*>(shorts.values);
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (shorts.type == ShortType::kBFloat16) {
+      out[i] = bfloat16_of(values[i]);
+    } else {
+      const auto half = static_cast<_Float16>(values[i]);
+      out[i] = std::bit_cast<std::uint16_t>(half);
+    }
+  }
 }
 
 }  // namespace lockstep::trainer

@@ -13,4 +13,7 @@ double reference_squares(const float* values, std::int64_t count);
 /// The blocks' squares are summed by the reduction tree (comm/reduction_tree.hpp).
 float reference_scale(const double* squares, std::int64_t blocks, GradientScale how);
 
+/// Each value rounded to the short copy's type, to the nearest, ties to even.
+void reference_shorten(const float* values, ShortCopy shorts, std::int64_t count);
+
 }  // namespace lockstep::trainer

@@ -54,7 +54,13 @@ class DeviceState::Sums final : public PartialSums {
     };
     view(into).add_(view(const_cast<float*>(from)));
   }
-  bool goes_early() const override { return true; }
+  bool goes_early() const override {
+    // A model of one large bucket has little to hide, and more to win by whole graphs.
+    constexpr std::size_t kFew = 2;
+    const bool little =
+        state_.group_.world.size() == 1 || state_.exchange_.plan().buckets().size() <= kFew;
+    return !(state_.options_.captures_graphs && little);
+  }
   void ready(std::int64_t begin) override { state_.exchange_.ready(begin, state_.device_.compute); }
   void exchange() override {
     state_.exchange_.ready_all(state_.device_.compute);
@@ -108,6 +114,15 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
     for (std::size_t i = 0; i < image_.states.size(); ++i) {
       states_.push_back(allocate<float>(std::max<std::int64_t>(own_floats, 1)));
     }
+    if (options_.shorts != ShortType::kNone) {
+      shorts_ = allocate<std::uint16_t>(exchange_.floats());
+    }
+    if (options_.can_take_back) {
+      for (std::size_t i = 0; i < states_.size() + 1; ++i) {
+        before_.push_back(allocate<float>(std::max<std::int64_t>(own_floats, 1)));
+      }
+      before_.push_back(allocate<float>(std::max<std::int64_t>(layout_.buffer_count, 1)));
+    }
     own_squares_ = allocate<double>(square_count_);
     squares_ = allocate<double>(square_count_);
     scale_ = allocate<float>(1);
@@ -151,6 +166,7 @@ StateMemory DeviceState::memory() const {
   return {.flat = flat_,
           .constants = constants_,
           .buffers = exchange_.shared_begin(),
+          .shorts = shorts_,
           .device = device_.where};
 }
 
@@ -172,7 +188,52 @@ void DeviceState::share_initial() {
     }
   }
   nccl_.finish_before(device_.compute);
+  shorten_all();
+  nccl_.begin_after(device_.compute);
   nccl_.wait("initial parameters");
+}
+
+void DeviceState::shorten_all() {
+  device_.kernels->shorten(flat_, {shorts_, options_.shorts}, exchange_.shared_begin(),
+                           device_.compute);
+}
+
+void DeviceState::shorten_others() {
+  if (options_.shorts == ShortType::kNone) return;
+  const auto& buckets = exchange_.plan().buckets();
+  const auto shorten = [&](std::int64_t begin, std::int64_t end) {
+    if (begin == end) return;
+    device_.kernels->shorten(flat_ + begin, ShortCopy{shorts_, options_.shorts}.from(begin),
+                             end - begin, device_.compute);
+  };
+  for (std::size_t bucket = 0; bucket < buckets.size(); ++bucket) {
+    const auto own = slices_[bucket].range;
+    shorten(buckets[bucket].begin, own.begin);
+    shorten(own.end, buckets[bucket].end);
+  }
+}
+
+template <class Visit>
+void DeviceState::for_each_changed(Visit visit) {
+  for (const auto& [range, state] : slices_) {
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      visit(states_[i] + state, before_[i] + state, range.count());
+    }
+    visit(flat_ + range.begin, before_[states_.size()] + state, range.count());
+  }
+  visit(flat_ + exchange_.shared_begin(), before_.back(), layout_.buffer_count);
+}
+
+void DeviceState::take_back() {
+  auto& api = *device_.api;
+  api.wait(device_.compute, after_copies_);  // of a state that is being saved
+  for_each_changed([&](float* now, const float* before, std::int64_t count) {
+    if (count > 0) api.copy_within(now, before, float_bytes(count), device_.compute);
+  });
+  exchange_.gather(flat_, device_.compute);
+  shorten_all();
+  nccl_.begin_after(device_.compute);
+  nccl_.wait("the state before a step");
 }
 
 void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const float* sums) {
@@ -190,11 +251,16 @@ void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const 
 
   kernels.scale(squares_, static_cast<std::int64_t>(block_count_), how, scale_, compute);
   device_.api->wait(compute, after_copies_);  // of a state that is being saved
+  if (options_.can_take_back) {
+    for_each_changed([&](const float* now, float* before, std::int64_t count) {
+      if (count > 0) device_.api->copy_within(before, now, float_bytes(count), compute);
+    });
+  }
   for (const auto& [range, state] : slices_) {
     std::vector<float*> states;
     for (auto* memory : states_) states.push_back(memory + state);
     kernels.update(numbers, scale_, flat_ + range.begin, sums + range.begin, states.data(),
-                   range.count(), compute);
+                   ShortCopy{shorts_, options_.shorts}.from(range.begin), range.count(), compute);
   }
   // Buffers move by the mean of their changes; clipping is not for them.
   const auto shared = exchange_.shared_begin();
@@ -202,6 +268,7 @@ void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const 
   kernels.add_scaled(flat_ + shared, sums + shared, static_cast<float>(mean), scale_,
                      layout_.buffer_count, compute);
   exchange_.gather(flat_, compute);
+  shorten_others();
 }
 
 const std::vector<double>& DeviceState::wait() {
@@ -255,6 +322,9 @@ void DeviceState::take_image() {
   }
   api.record(after_copies_, copies_);
   wait_for_copies("copy of the state to the device");
+  shorten_all();
+  nccl_.begin_after(device_.compute);
+  nccl_.wait("short copies of the state");
 }
 
 std::vector<float> DeviceState::copy_of_all() {

@@ -28,6 +28,9 @@ struct DeviceStateOptions {
   bool invariant = true;
   std::int64_t micro_batches = 1;  ///< of the global batch
   std::vector<comm::LeafRange> micro_batches_of_rank;
+  ShortType shorts = ShortType::kNone;  ///< the model computes with such a copy of parameters
+  bool can_take_back = false;           ///< keep what an update changes
+  bool captures_graphs = false;         ///< of micro-batches in which nothing is exchanged
 };
 
 class DeviceState {
@@ -57,6 +60,14 @@ class DeviceState {
   /// as NcclGroup::wait does.
   const std::vector<double>& wait();
 
+  /// The state is what it was before the last update. Where it can be; once an update. Waits.
+  /// Collective.
+  void take_back();
+  bool can_take_back() const { return options_.can_take_back; }
+  /// Returns when the event is done; throws as `wait`.
+  void wait_for(comm::DeviceEvent event, std::string_view what) { nccl_.wait_for(event, what); }
+  bool has_failed() const { return nccl_.has_failed(); }
+
   /// The image's values become the device's. Waits.
   void take_image();
   /// This rank's part of the image becomes what it is now; the next update waits for that.
@@ -77,6 +88,12 @@ class DeviceState {
   template <class Value>
   Value* allocate(std::int64_t count);
   void pin(std::span<std::byte> memory);
+  /// Short copies of what other ranks, or all, have updated.
+  void shorten_others();
+  void shorten_all();
+  /// Each piece that an update changes, and where its like before the update is kept.
+  template <class Visit>
+  void for_each_changed(Visit visit);
   void release();
   void wait_for_copies(const char* what);
 
@@ -96,6 +113,8 @@ class DeviceState {
   float* flat_ = nullptr;
   float* constants_ = nullptr;
   std::vector<float*> states_;
+  void* shorts_ = nullptr;
+  std::vector<float*> before_;     // like `states_`, then parameters in their order, then buffers
   double* own_squares_ = nullptr;  // 0 where a block is another rank's
   double* squares_ = nullptr;
   float* scale_ = nullptr;

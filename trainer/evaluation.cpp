@@ -31,8 +31,7 @@ std::optional<std::map<std::string, double>> evaluate(RankGroup group, Parameter
   std::int64_t cut = 0;
   for (auto index = range.begin; index < range.end && cut == 0; ++index) {
     if (options.cut_short && options.cut_short()) cut = 1;
-    const auto [outputs, targets] = inference.run(plan.samples_of(index));
-    const auto columns = columns_of(objective.measure(outputs, targets));
+    const auto columns = columns_of(inference.measure(plan.samples_of(index), objective));
     fold.add({columns.begin(), columns.end()});
   }
   group.world.all_reduce(std::span(&cut, 1), comm::ReduceOp::kMax, "whether to end the evaluation");

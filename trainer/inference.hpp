@@ -8,6 +8,8 @@
 
 #include "data/evaluation_plan.hpp"
 #include "data/source.hpp"
+#include "trainer/gradient_source.hpp"
+#include "trainer/objective.hpp"
 #include "trainer/parameter_space.hpp"
 
 namespace lockstep::trainer {
@@ -26,8 +28,13 @@ class Inference {
   };
   /// The model's outputs for the samples in `range`, in order. Throws DataError. Local.
   Result run(data::Range range);
+  /// Objective::measure of the same, where the model computes: the outputs need not be there all
+  /// at once. Throws DataError. Local.
+  MetricSums measure(data::Range range, const Objective& objective);
 
  private:
+  MicroBatch read(data::Range range);
+
   torch::NoGradGuard no_grad_;
   ParameterSpace& space_;
   data::SampleSource& source_;

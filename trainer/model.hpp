@@ -20,8 +20,9 @@ struct ForwardContext {
   /// The random stream of this micro-batch: all randomness (dropout) comes from here, so that it
   /// is the same wherever the micro-batch is computed. torch's default generator carries the same
   /// seed, for modules that take none; on threads of one process that one is not reproducible.
-  at::Generator generator;
+  at::Generator generator{};
   bool dense_kernels = false;  ///< `dense` (dense_layer.hpp) uses Lockstep's kernels
+  bool recompute = false;      ///< `recomputed` (recompute.hpp) keeps no activations
 
   bool training() const { return phase == Phase::kTraining; }
 };
@@ -34,12 +35,24 @@ struct DenseChain {
   DenseActivation activation = DenseActivation::kRelu;
 };
 
+/// A forward pass up to its last step, where that is a matrix product.
+struct BeforeOutputs {
+  torch::Tensor features;  ///< [..., width], or the outputs themselves
+  torch::Tensor weight;    ///< [outputs, width]; undefined: there is no such step
+};
+
 class Model : public torch::nn::Module {
  public:
   /// Classification: logits [batch, classes] of inputs [batch, ...] f32.
   /// Regression: predictions shaped like the targets. Tokens: logits [batch, context, vocabulary]
   /// of inputs [batch, context] i64. Local; one sample's output must not depend on rank or time.
   virtual torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) = 0;
+
+  /// As `forward`, which is `dense` of the two (see dense_layer.hpp): for a model with so many
+  /// outputs that they should not be there all at once.
+  virtual BeforeOutputs before_outputs(const torch::Tensor& inputs, const ForwardContext& context) {
+    return {.features = forward(inputs, context), .weight = {}};
+  }
 
   /// What `forward` computes, when it is such a chain over inputs.flatten(1): it is then trained
   /// without autograd, see DenseGradients.

@@ -26,6 +26,12 @@ torch::Tensor Objective::loss(const torch::Tensor& outputs, const torch::Tensor&
                                 /*ignore_index=*/-100, label_smoothing_);
 }
 
+torch::Tensor Objective::summed_loss(const torch::Tensor& outputs,
+                                     const torch::Tensor& labels) const {
+  return at::cross_entropy_loss(outputs, labels, /*weight=*/{}, at::Reduction::Sum,
+                                /*ignore_index=*/-100, label_smoothing_);
+}
+
 double Objective::differentiate(float* outputs, std::int64_t row, std::int64_t width,
                                 const torch::Tensor& targets) const {
   const auto wanted = targets.contiguous();

@@ -29,6 +29,10 @@ class Objective {
   /// Cross-entropy with label smoothing (Szegedy et al. 2016, section 7), or mean squared error.
   torch::Tensor loss(const torch::Tensor& outputs, const torch::Tensor& targets) const;
 
+  /// The sum over rows of outputs [rows, classes] f32 and labels [rows]. Not for regression.
+  torch::Tensor summed_loss(const torch::Tensor& outputs, const torch::Tensor& labels) const;
+  bool is_of_classes() const { return kind_ != ObjectiveKind::kRegression; }
+
   /// The same without a graph: `outputs` ([samples] rows of `width` floats, `row` apart) become the
   /// gradient by them of the sum of the samples' losses; returns the mean loss. Throws DataError
   /// for a class that the model has no output for. Not for tokens.

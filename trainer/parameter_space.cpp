@@ -71,6 +71,11 @@ class GradientNode final : public torch::autograd::Node {
     LOCKSTEP_EXPECT(target_ != nullptr, "a backward pass outside begin_micro_batch");
     const at::AutoDispatchBelowAutograd below;
     auto place = view_of(target_, shape_, device_);
+    if (touched_) {
+      throw base::ConfigError(
+          "a parameter of the model got two gradients in one backward pass (a part of the model "
+          "that is 'recomputed' shares it with another); give that part parameters of its own");
+    }
     if (contribution_ == Contribution::kStore) {
       place.copy_(gradient);
     } else {
@@ -126,9 +131,14 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
     if (copy) view_of(place, entry.shape, memory_.device).copy_(values);
   };
   const at::TensorOptions floats(at::kFloat);
+  const auto shorts = floats.device(memory_.device).dtype(type_of(precision_));
   if (precision_ != Precision::kFloat32) {
-    short_copy_ =
-        at::zeros({layout_.parameter_count}, floats.device(memory_.device).dtype(type_of(precision_)));
+    short_copy_ = memory_.shorts == nullptr
+                      ? at::zeros({layout_.parameter_count}, shorts)
+                      : at::for_blob(memory_.shorts, {layout_.parameter_count})
+                            .options(shorts)
+                            .target_device(memory_.device)
+                            .make_tensor();
   }
   for (const auto& entry : layout_.parameters) {
     auto parameter = parameters[entry.name];
@@ -138,10 +148,9 @@ ParameterSpace::ParameterSpace(std::shared_ptr<Model> model, ParameterLayout lay
       const auto place = short_copy_.narrow(0, entry.offset, entry.count);
       const auto& shape = entry.shape;
       if (shape.size() == 4) {
-        parameter.set_data(
-            place.view({shape[0], shape[2], shape[3], shape[1]}).permute({0, 3, 1, 2}));
+        parameter.set_data(at::empty(shape, shorts, at::MemoryFormat::ChannelsLast));
         short_filters_.push_back(parameter.detach());
-        filters_.push_back(view_of(memory_.flat + entry.offset, shape, memory_.device));
+        filters_.push_back(place.view(shape));
       } else {
         parameter.set_data(place.view(shape));
       }
@@ -180,7 +189,9 @@ torch::Tensor ParameterSpace::buffers_in(float* flat) const {
 void ParameterSpace::refresh() {
   if (!short_copy_.defined()) return;
   const torch::NoGradGuard no_grad;
-  short_copy_.copy_(view_of(memory_.flat, {layout_.parameter_count}, memory_.device));
+  if (memory_.shorts == nullptr) {
+    short_copy_.copy_(view_of(memory_.flat, {layout_.parameter_count}, memory_.device));
+  }
   for (std::size_t i = 0; i < filters_.size(); ++i) short_filters_[i].copy_(filters_[i]);
 }
 
@@ -245,6 +256,30 @@ void ParameterSpace::end_micro_batch() {
     }
   }
   target_ = nullptr;
+}
+
+std::vector<std::int64_t> ParameterSpace::counter_changes() const {
+  std::vector<std::int64_t> changes(counters_.size());
+  for (std::size_t i = 0; i < working_counters_.size(); ++i) {
+    const auto& entry = layout_.counters[i];
+    const auto* now = working_counters_[i].const_data_ptr<std::int64_t>();
+    for (std::int64_t j = 0; j < entry.count; ++j) {
+      const auto at = static_cast<std::size_t>(entry.offset + j);
+      changes[at] = now[j] - counters_[at];
+    }
+  }
+  return changes;
+}
+
+void ParameterSpace::change_counters(const std::vector<std::int64_t>& changes) {
+  for (std::size_t i = 0; i < working_counters_.size(); ++i) {
+    const auto& entry = layout_.counters[i];
+    auto* now = working_counters_[i].data_ptr<std::int64_t>();
+    for (std::int64_t j = 0; j < entry.count; ++j) {
+      const auto at = static_cast<std::size_t>(entry.offset + j);
+      now[j] = counters_[at] + changes[at];
+    }
+  }
 }
 
 void ParameterSpace::commit_counters() {

@@ -25,6 +25,9 @@ struct StateMemory {
   float* flat = nullptr;       ///< parameters from 0, f32
   float* constants = nullptr;  ///< [constant_count] f32
   std::int64_t buffers = -1;   ///< where buffers begin in `flat`; -1: behind the parameters
+  /// [parameter_count] in the precision, which whoever updates parameters keeps up to date; null:
+  /// where the precision needs one, it is the space's own.
+  void* shorts = nullptr;
   at::Device device = at::kCPU;
 };
 
@@ -58,7 +61,8 @@ class ParameterSpace {
   std::vector<std::int64_t>& counters() { return counters_; }
 
   /// Before the first forward pass after the flat memory has changed: the model has its values,
-  /// also where it computes with a shorter copy. One pass over the parameters, not one cast a use.
+  /// also where it computes with a shorter copy. At most one pass over the parameters, not one cast
+  /// a use.
   void refresh();
   /// What the model's forward pass takes of a batch's inputs: on its device, and in the layout that
   /// its convolutions' weights have there (channels last where they are short floats, which spares
@@ -76,6 +80,10 @@ class ParameterSpace {
   /// After its backward pass: parameters that got no gradient count as zero, and what the forward
   /// pass changed in the buffers is added to the target as a difference.
   void end_micro_batch();
+  /// What a forward pass and its backward pass changed in the counters, for one that is to count
+  /// as made without the host's part in it.
+  std::vector<std::int64_t> counter_changes() const;
+  void change_counters(const std::vector<std::int64_t>& changes);
   /// After the last micro-batch of a step: its counters become those of the next step's start.
   void commit_counters();
 
@@ -89,7 +97,7 @@ class ParameterSpace {
   StateMemory memory_;
   Precision precision_;
   torch::Tensor short_copy_;  // of all parameters, where the precision is not 32 bits
-  /// Weights of convolutions in it, which have their channels last, and their values.
+  /// Weights of convolutions, which have their channels last, and their values as they lie in it.
   std::vector<torch::Tensor> short_filters_, filters_;
   std::vector<std::shared_ptr<GradientNode>> nodes_;  // one a parameter, in layout order
   std::vector<torch::Tensor> working_counters_;       // the module's own integer buffers

@@ -28,7 +28,8 @@ class PartialSums {
   /// Adds `from` to `into`, both like a partial, in `range`.
   virtual void add(float* into, const float* from, FlatRange range) = 0;
 
-  /// Whether `ready` should be called while the last micro-batch's backward pass goes on.
+  /// Whether `ready` should be called while the last micro-batch's backward pass goes on. Not
+  /// where there is nothing to gain.
   virtual bool goes_early() const { return false; }
   /// Parameters' gradients from `begin` on are in all partials. Collective.
   virtual void ready(std::int64_t /*begin*/) {}

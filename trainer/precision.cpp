@@ -34,6 +34,12 @@ Autocast::Autocast(at::Device device, Precision precision)
   at::autocast::set_autocast_dtype(device_, type_of(precision));
 }
 
+Precision Autocast::now(at::Device device) {
+  if (!at::autocast::is_autocast_enabled(device.type())) return Precision::kFloat32;
+  const bool half = at::autocast::get_autocast_dtype(device.type()) == at::kHalf;
+  return half ? Precision::kFloat16 : Precision::kBFloat16;
+}
+
 Autocast::~Autocast() {
   if (!active_) return;
   if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();

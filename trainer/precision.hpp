@@ -24,6 +24,8 @@ class Autocast {
   ~Autocast();
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
+  /// What this thread computes with on `device` now.
+  static Precision now(at::Device device);
 
  private:
   at::DeviceType device_;

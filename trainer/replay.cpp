@@ -13,8 +13,8 @@
 #include "checkpoints/ledger.hpp"
 #include "trainer/assembly.hpp"
 #include "trainer/divergence.hpp"
-#include "trainer/state_keeper.hpp"
 #include "trainer/run_metadata.hpp"
+#include "trainer/state_keeper.hpp"
 #include "trainer/step_batches.hpp"
 
 namespace lockstep::trainer {

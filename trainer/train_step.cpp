@@ -30,6 +30,15 @@ std::vector<comm::LeafRange> ranges_of(const comm::MicroBatchPlan& plan, int ran
   return ranges;
 }
 
+ShortType short_type_of(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32: return ShortType::kNone;
+    case Precision::kBFloat16: return ShortType::kBFloat16;
+    case Precision::kFloat16: return ShortType::kFloat16;
+  }
+  return ShortType::kNone;
+}
+
 FlatRange elements(const std::vector<FlatRange>& blocks, FlatRange share) {
   if (share.count() == 0) return {};
   return {blocks[static_cast<std::size_t>(share.begin)].begin,
@@ -89,7 +98,8 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
       flat_bytes + constant_bytes + names.size() * state_bytes + 2 * table_bytes_;
   std::size_t kept_bytes = KeptState::bytes_needed(kept_shape);
   if (!options_.kept_memory.empty()) choose_kept_memory(kept_bytes + plain_bytes);
-  if (!options_.keep_last_step) kept_bytes = 0;
+  const bool keeps_here = options_.keep_last_step && options_.device == nullptr;
+  if (!keeps_here) kept_bytes = 0;
   memory_ = std::make_unique<comm::NodeMemory>(group_.node, kept_bytes + plain_bytes, "model state",
                                                options_.kept_memory);
   std::byte* place = memory_->bytes().data() + kept_bytes;
@@ -102,7 +112,7 @@ TrainStep::TrainStep(RankGroup group, std::shared_ptr<Model> model, Objective ob
     place += state_bytes;
   }
   tables_ = place;
-  if (options_.keep_last_step) {
+  if (keeps_here) {
     kept_ = std::make_unique<KeptState>(kept_shape, LiveState{state.flat, states_},
                                         memory_->bytes().first(kept_bytes));
     recovered_ = recover(state.flat);
@@ -159,13 +169,17 @@ void TrainStep::choose_kept_memory(std::size_t bytes) {
 
 void TrainStep::make_device(const ParameterLayout& layout, StateImage image,
                             const comm::MicroBatchPlan& plan) {
-  LOCKSTEP_EXPECT(!options_.keep_last_step, "a last step that is kept beside a device");
+  LOCKSTEP_EXPECT(options_.kept_memory.empty(), "memory of a device that outlives the ranks");
   if (options_.precision == Precision::kFloat16) {
     loss_scale_.factor = std::exp2(std::floor(std::log2(options_.loss_scale.initial)));
   }
-  DeviceStateOptions options{.invariant = options_.reduction == Reduction::kInvariant,
-                             .micro_batches = options_.micro_batches,
-                             .micro_batches_of_rank = ranges_of(plan, group_.topology.world_size)};
+  DeviceStateOptions options{
+      .invariant = options_.reduction == Reduction::kInvariant,
+      .micro_batches = options_.micro_batches,
+      .micro_batches_of_rank = ranges_of(plan, group_.topology.world_size),
+      .shorts = short_type_of(options_.precision),
+      .can_take_back = options_.keep_last_step,
+      .captures_graphs = options_.captures_graphs && options_.device->graphs != nullptr};
   device_ = std::make_unique<DeviceState>(group_, *options_.device, layout, blocks_,
                                           std::move(image), std::move(options));
 }
@@ -181,12 +195,15 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
   }
   const AutogradOptions autograd{.seed = options_.seed,
                                  .dense_kernels = options_.dense_kernels,
+                                 .recompute = options_.recompute,
                                  .fold_in_turn = fast,
                                  .range = range_,
-                                 .micro_batches = options_.micro_batches};
+                                 .micro_batches = options_.micro_batches,
+                                 .device = options_.device};
   if (device_) {
-    gradients_ = std::make_unique<AutogradGradients>(*space_, objective,
-                                                     device_->sums(memory_->barrier()), autograd);
+    auto inputs = std::make_unique<DeviceInputs>(*options_.device, *device_);
+    gradients_ = std::make_unique<AutogradGradients>(
+        *space_, objective, device_->sums(memory_->barrier()), autograd, std::move(inputs));
     return;
   }
   const auto micro_batches_of_rank = ranges_of(plan, group_.topology.world_size);
@@ -225,6 +242,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
+  if (device_ && options_.keep_last_step) counters_before_ = space_->counters();
   gradients_->scale_loss(loss_scale_.factor);
   gradients_->compute(step, next, table.losses, times_);
   *table.signals(group_.topology.rank) = signals;
@@ -505,7 +523,12 @@ void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
 }
 
 void TrainStep::take_back(std::int64_t step, std::int64_t as_step, std::string_view metadata) {
-  LOCKSTEP_EXPECT(kept_ != nullptr, "a step can be taken back only where the last one is kept");
+  LOCKSTEP_EXPECT(options_.keep_last_step, "a step taken back where the last one is not kept");
+  if (device_) {
+    device_->take_back();
+    space_->counters() = counters_before_;
+    return;
+  }
   const auto own = own_blocks();
   node_barrier("the end of a step to take back");
   for (auto block = own.begin; block < own.end; ++block) {

@@ -54,10 +54,13 @@ struct TrainStepOptions {
   std::string kept_identity{};  ///< of the run: what makes a state one that it can go on from
   /// Whether the run goes on from such a state after so many steps; null: from any. Collective.
   std::function<bool(std::int64_t step)> goes_on_from{};
-  /// Where the step is computed; null: here. It keeps no last step. Outlives the step.
+  /// Where the step is computed; null: here. With `keep_last_step` it can take the last one back,
+  /// but none outlives the ranks there. Outlives the step.
   DeviceContext* device = nullptr;
   Precision precision = Precision::kFloat32;  ///< another one with a device only
   LossScaleOptions loss_scale{};              ///< with Precision::kFloat16
+  bool captures_graphs = true;                ///< of a device's micro-batches, where it can
+  bool recompute = false;                     ///< activation checkpointing, see recompute.hpp
 };
 
 /// What a rank tells all others when it enters a step.
@@ -143,7 +146,7 @@ class TrainStep {
   /// From now on the state after `step` steps is kept, whatever was there: after construction and
   /// after a checkpoint was loaded, not after recovery. `metadata` is kept with it. Collective.
   void begin_at(std::int64_t step, std::string_view metadata);
-  bool keeps_last_step() const { return kept_ != nullptr; }
+  bool keeps_last_step() const { return options_.keep_last_step; }
   /// Takes the update of step `step` - 1, the newest, back: the state is what it was before, and
   /// counts as that after `as_step` steps. Where the last step is kept. Collective.
   void take_back(std::int64_t step, std::int64_t as_step, std::string_view metadata);
@@ -208,8 +211,9 @@ class TrainStep {
   std::vector<comm::ByteRange> losses_of_rank_, signals_of_rank_, squares_of_rank_, flat_of_rank_;
   std::unique_ptr<comm::NodeMemory> memory_;
   StateMemory memory_of_state_;
-  std::unique_ptr<KeptState> kept_;      // null unless the last step is kept
-  std::unique_ptr<DeviceState> device_;  // null unless a device computes
+  std::unique_ptr<KeptState> kept_;            // null unless the last step is kept
+  std::unique_ptr<DeviceState> device_;        // null unless a device computes
+  std::vector<std::int64_t> counters_before_;  // the last update, where a device can take it back
   std::optional<std::int64_t> recovered_;
   LossScale loss_scale_;
   std::unique_ptr<ParameterSpace> space_;

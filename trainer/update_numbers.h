@@ -23,4 +23,17 @@ struct UpdateNumbers {
   AdamNumbers adam{};
 };
 
+/// A copy of parameters in shorter floats, made by rounding to the nearest, ties to even.
+enum class ShortType { kNone, kBFloat16, kFloat16 };
+struct ShortCopy {
+  void* values = nullptr;
+  ShortType type = ShortType::kNone;
+
+  /// The same from `element` on.
+  ShortCopy from(long long element) const {
+    constexpr int kBytes = 2;
+    return {values == nullptr ? nullptr : static_cast<char*>(values) + kBytes * element, type};
+  }
+};
+
 }  // namespace lockstep::trainer

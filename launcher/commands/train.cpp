@@ -19,6 +19,7 @@
 #include "launcher/commands/launch_options.hpp"
 #include "launcher/commands/run_training.hpp"
 #include "launcher/machine.hpp"
+#include "launcher/micro_batch_search.hpp"
 #include "launcher/plan_text.hpp"
 #include "launcher/prepare_run.hpp"
 
@@ -73,6 +74,11 @@ class Train final : public Command {
                    "train on the first N batches again and again: the loss must fall")
         ->type_name("N")
         ->check(CLI::Range(1, 1'000'000));
+    if (!plan_only_) {
+      app.add_flag("--find-micro-batch", find_micro_batch_,
+                   "try which train.micro_batch is the largest that memory has room for, and train "
+                   "with it: part of the run's configuration from then on");
+    }
     app.footer(fmt::format("example: lockstep {} exp.yaml train.optimizer.lr=3e-4 --ranks 2",
                            plan_only_ ? "plan" : "train"));
   }
@@ -85,7 +91,12 @@ class Train final : public Command {
     const auto for_debugging = debug_.overrides();
     overrides.insert(overrides.end(), for_debugging.begin(), for_debugging.end());
     if (!name_.empty()) overrides.push_back("run.name=" + as_yaml(name_));
-    const auto loaded = configs::read_config(config_, {overrides, session.environment});
+    auto loaded = configs::read_config(config_, {overrides, session.environment});
+    if (find_micro_batch_ && !dry_run_) {
+      check_data(loaded.config);
+      overrides.push_back(fmt::format("train.micro_batch={}", find_micro_batch(session, loaded)));
+      loaded = configs::read_config(config_, {overrides, session.environment});
+    }
 
     auto request = launch_request(loaded, launch_, session);
     if (dry_run_) return print_plan(session, loaded, std::move(request));
@@ -139,6 +150,35 @@ class Train final : public Command {
       words.insert(words.end(), {"--overfit-batches", std::to_string(overfit_batches_)});
     }
     return words;
+  }
+
+  /// By steps that are tried, and told of.
+  std::int64_t find_micro_batch(const Session& session, const configs::LoadedConfig& loaded) const {
+    const auto& train = loaded.config.train;
+    const auto ranks = launch_.ranks ? *launch_.ranks : loaded.config.launch.ranks;
+    MicroBatchTrial trial{.worker = {require_worker(session.environment), "train", config_},
+                          .environment = session.environment,
+                          .global_batch = train.global_batch};
+    trial.worker.insert(trial.worker.end(), loaded.overrides.begin(), loaded.overrides.end());
+    const auto found = largest_that_fits(
+        micro_batch_candidates(train.global_batch, ranks), [&](std::int64_t micro_batch) {
+          const bool fits = has_room_for(micro_batch, trial);
+          print_message(session.messages,
+                        fmt::format("micro-batches of {} samples: {}\n", micro_batch,
+                                    fits ? "there is room" : "memory ran out"));
+          return fits;
+        });
+    if (found == 0) {
+      throw base::EnvironmentError(
+          "there is no room for micro-batches of one sample (the model, its gradients and its "
+          "optimizer states take the memory); use a smaller model, or "
+          "compute.activation_checkpointing");
+    }
+    print_message(session.messages,
+                  fmt::format("training with train.micro_batch={}, which is part of what the "
+                              "result depends on\n",
+                              found));
+    return found;
   }
 
   /// Sooner than the workers would, and without a run directory for a run that cannot be.
@@ -224,6 +264,7 @@ class Train final : public Command {
   std::string name_;
   bool dry_run_;
   bool plan_only_;
+  bool find_micro_batch_ = false;
   int fast_dev_run_ = 0;
   int overfit_batches_ = 0;
 };

@@ -95,6 +95,10 @@ void FakeDevice::copy_to_device(void* to, const void* from, std::size_t bytes,
                                 comm::DeviceStream stream) {
   launch(stream, [=] { std::memcpy(to, from, bytes); });
 }
+void FakeDevice::copy_within(void* to, const void* from, std::size_t bytes,
+                             comm::DeviceStream stream) {
+  launch(stream, [=] { std::memcpy(to, from, bytes); });
+}
 bool FakeDevice::pin(void* /*memory*/, std::size_t /*bytes*/) noexcept {
   ++pinned_;
   return true;

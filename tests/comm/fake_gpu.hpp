@@ -30,6 +30,8 @@ class FakeDevice final : public comm::DeviceApi {
                     comm::DeviceStream stream) override;
   void copy_to_device(void* to, const void* from, std::size_t bytes,
                       comm::DeviceStream stream) override;
+  void copy_within(void* to, const void* from, std::size_t bytes,
+                   comm::DeviceStream stream) override;
   bool pin(void* memory, std::size_t bytes) noexcept override;
   void unpin(void* memory) noexcept override;
   comm::DeviceStream make_stream() override;

@@ -75,7 +75,7 @@ TEST_F(StepKernels, UpdateAsTheCpuDoes) {
     auto* moved = on_device(parameters);
 
     kernels_->update(optimizer.numbers(3, 1e-2), on_device(std::vector<float>{0.25F}), moved,
-                     on_device(gradients), on_gpu.data(), kCount, stream_);
+                     on_device(gradients), on_gpu.data(), {}, kCount, stream_);
     optimizer.update(3, 1e-2, 0.25F, parameters.data(), gradients.data(), on_cpu.data(), kCount);
 
     EXPECT_EQ(on_host(moved, kCount), parameters);

@@ -79,6 +79,10 @@ class DeviceStep : public testing::Test {
  protected:
   DeviceStep() { faulty_.put("/runs/a/ledger.jsonl", ""); }
 
+  std::vector<std::string> warnings_;
+  bool graphs_ = false, refuse_graphs_ = false;
+  int captured_ = 0, launched_ = 0;  // of rank 0
+
   void on_ranks(const Setting& setting, Place place, int ranks,
                 const std::function<void(Rank)>& body, int ranks_per_node = 0) {
     static std::mutex construction;
@@ -96,12 +100,24 @@ class DeviceStep : public testing::Test {
       tests::FakeContext device(nccl, world.rank());
       auto options = setting.step;
       if (place == Place::kDevice) options.device = &device.context();
+      auto graphs = std::make_unique<tests::FakeGraphs>();
+      auto* asked = graphs.get();
+      asked->refuses = refuse_graphs_;
+      if (graphs_) device.context().graphs = std::move(graphs);
+      device.context().warn = [&](const std::string& words) {
+        const std::lock_guard lock(construction);
+        warnings_.push_back(words);
+      };
       const RankGroup group{world, *node, topology};
       {
         TrainStep step(group, model, Objective(setting.objective, 0.1), options);
         StateKeeper keeper(group, step, files_, kFolder);
         body({group, step, keeper, setting});
         world.barrier("the end");
+      }
+      if (graphs_ && world.rank() == 0) {
+        captured_ = asked->captured;
+        launched_ = asked->launched;
       }
       if (!world.failure()) {
         EXPECT_EQ(device.device().pinned(), 0);
@@ -205,7 +221,7 @@ TEST_F(DeviceStep, LeavesOutStepsWhoseHalfFloatsOverflow) {
     EXPECT_EQ(rank.step.loss_scale(), (LossScale{.factor = initial / 2, .overflows = 1}));
     std::int64_t step = 1;
     while (rank.train(step++).overflowed) EXPECT_LT(step, 40);
-    EXPECT_EQ(rank.step.loss_scale().overflows, step - 2);
+    EXPECT_EQ(rank.step.loss_scale().overflows, step - 1);
     EXPECT_NE(rank.keeper.digest(step), before);
     EXPECT_EQ(rank.step.loss_scale().good_steps, 1);
   });
@@ -219,6 +235,68 @@ TEST_F(DeviceStep, KeepsTheStateThroughAnOverflow) {
     const auto before = rank.keeper.digest(0);
     EXPECT_TRUE(rank.train(0).overflowed);
     EXPECT_EQ(rank.keeper.digest(0), before);
+  });
+}
+
+TEST_F(DeviceStep, LaunchesMicroBatchesAsGraphsWithTheSameBits) {
+  for (auto setting : {images(), tokens()}) {
+    setting.step.precision = Precision::kBFloat16;
+    const auto eager = train(setting, Place::kDevice, 1);
+    graphs_ = true;
+    for (const int ranks : {1, 2}) {
+      EXPECT_EQ(train(setting, Place::kDevice, ranks), eager) << setting.model.name;
+      // Three steps, the first three micro-batches to warm up.
+      const auto of_rank = 3 * ((setting.step.micro_batches + ranks - 1) / ranks);
+      EXPECT_EQ(launched_, of_rank - 3);
+      EXPECT_LE(captured_, launched_);
+      if (ranks == 1) {
+        EXPECT_LT(captured_, launched_);
+      }
+    }
+    setting.step.captures_graphs = false;
+    EXPECT_EQ(train(setting, Place::kDevice, 2), eager);
+    graphs_ = false;
+  }
+  EXPECT_EQ(warnings_, std::vector<std::string>());
+}
+
+TEST_F(DeviceStep, SaysLoudlyThatAMicroBatchCannotBeCaptured) {
+  const auto setting = images();
+  const auto eager = train(setting, Place::kDevice, 1);
+  graphs_ = refuse_graphs_ = true;
+  EXPECT_EQ(train(setting, Place::kDevice, 1), eager);
+  ASSERT_EQ(warnings_.size(), 1);
+  EXPECT_NE(warnings_[0].find("not permitted when stream is capturing"), std::string::npos);
+  EXPECT_NE(warnings_[0].find("compute.cuda_graphs"), std::string::npos);
+}
+
+TEST_F(DeviceStep, ComputesActivationsAgainWithTheSameBits) {
+  auto setting = tokens();
+  setting.step.precision = Precision::kBFloat16;
+  const auto whole = train(setting, Place::kDevice, 1);
+  setting.step.recompute = true;
+  EXPECT_EQ(train(setting, Place::kDevice, 1), whole);
+  EXPECT_EQ(train(setting, Place::kDevice, 3), whole);
+  setting.step.precision = Precision::kFloat32;
+  EXPECT_EQ(train(setting, Place::kHost, 2), train(tokens(), Place::kHost, 1));
+}
+
+TEST_F(DeviceStep, TakesItsLastStepBack) {
+  auto setting = images();
+  setting.step.precision = Precision::kBFloat16;
+  setting.step.keep_last_step = true;
+  const auto whole = train(setting, Place::kDevice, 1);
+  on_ranks(setting, Place::kDevice, 3, [&](Rank rank) {
+    rank.train(0);
+    const auto before = rank.keeper.digest(2);
+    rank.train(1);
+    EXPECT_NE(rank.keeper.digest(2), before);
+    rank.step.take_back(2, 2, "");
+    EXPECT_EQ(rank.keeper.digest(2), before);
+    // Short copies as well: the next steps are those of a run without the detour.
+    rank.train(1);
+    rank.train(2);
+    EXPECT_EQ(rank.keeper.digest(3), whole.digest);
   });
 }
 

@@ -2,8 +2,11 @@
 // A device of fakes for one rank (a thread): tensors and "device memory" are the CPU's, streams are
 // those of FakeDevice, and the kernels are their references.
 
+#include <functional>
 #include <memory>
+#include <utility>
 
+#include "base/error.hpp"
 #include "tests/comm/fake_gpu.hpp"
 #include "trainer/device_context.hpp"
 #include "trainer/device_reference.hpp"
@@ -26,15 +29,20 @@ class ReferenceKernels final : public trainer::DeviceKernels {
     FakeDevice::launch(stream, [=] { *scale = trainer::reference_scale(squares, blocks, how); });
   }
   void update(const trainer::UpdateNumbers& numbers, const float* scale, float* parameters,
-              const float* gradients, float* const* states, std::int64_t count,
-              comm::DeviceStream stream) override {
+              const float* gradients, float* const* states, trainer::ShortCopy shorts,
+              std::int64_t count, comm::DeviceStream stream) override {
     const auto kinds = numbers.rule == trainer::UpdateRule::kAdam  ? 2
                        : numbers.rule == trainer::UpdateRule::kSgd ? 0
                                                                    : 1;
     FakeDevice::launch(stream, [=, own = std::vector<float*>(states, states + kinds)] {
       if (*scale == 0) return;
       trainer::update(numbers, *scale, parameters, gradients, own.data(), count);
+      trainer::reference_shorten(parameters, shorts, count);
     });
+  }
+  void shorten(const float* values, trainer::ShortCopy shorts, std::int64_t count,
+               comm::DeviceStream stream) override {
+    FakeDevice::launch(stream, [=] { trainer::reference_shorten(values, shorts, count); });
   }
   void add_scaled(float* values, const float* changes, float factor, const float* scale,
                   std::int64_t count, comm::DeviceStream stream) override {
@@ -43,6 +51,34 @@ class ReferenceKernels final : public trainer::DeviceKernels {
       for (std::int64_t i = 0; i < count; ++i) values[i] += changes[i] * factor;
     });
   }
+};
+
+/// Captures what is to be done, and does it at each launch.
+class FakeGraphs final : public trainer::DeviceGraphs {
+ public:
+  std::unique_ptr<trainer::DeviceGraph> capture(const std::function<void()>& work) override {
+    if (refuses) throw base::DeviceError("operation not permitted when stream is capturing");
+    ++captured;
+    return std::make_unique<Graph>(work, launched);
+  }
+
+  bool refuses = false;
+  int captured = 0, launched = 0;
+
+ private:
+  class Graph final : public trainer::DeviceGraph {
+   public:
+    Graph(std::function<void()> work, int& launched)
+        : work_(std::move(work)), launched_(launched) {}
+    void launch() override {
+      ++launched_;
+      work_();
+    }
+
+   private:
+    std::function<void()> work_;
+    int& launched_;
+  };
 };
 
 /// The calling thread's device, as that of rank `rank`.

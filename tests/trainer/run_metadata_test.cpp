@@ -16,7 +16,8 @@ TEST(RunMetadata, ComesBackFromItsText) {
                        .best_step = 20,
                        .best_value = 0.8,
                        .dropped_step = 33,
-                       .dropped_reason = "the loss is no finite number"};
+                       .dropped_reason = "the loss is no finite number",
+                       .loss_scale = LossScale{.factor = 2048, .good_steps = 17, .overflows = 3}};
   RunMetadata read{.run = "another", .config_hash = "c1", .data_fingerprint = "db"};
 
   EXPECT_EQ(take_from_json(to_json(metadata), read), "c0");
@@ -28,6 +29,7 @@ TEST(RunMetadata, ComesBackFromItsText) {
   EXPECT_EQ(read.best_value, 0.8);
   EXPECT_EQ(read.dropped_step, 33);
   EXPECT_EQ(read.dropped_reason, metadata.dropped_reason);
+  EXPECT_EQ(read.loss_scale, metadata.loss_scale);
 }
 
 TEST(RunMetadata, OfAnOlderCheckpointKeepsWhatTheTextDoesNotHave) {

@@ -4,6 +4,7 @@
 #include "trainer/dense_layer.hpp"
 #include "trainer/model.hpp"
 #include "trainer/models/models.hpp"
+#include "trainer/recompute.hpp"
 
 namespace lockstep::trainer::models {
 namespace {
@@ -72,11 +73,21 @@ class Gpt final : public Model {
   }
 
   torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) override {
+    const auto [features, weight] = before_outputs(inputs, context);
+    return dense(features, weight, {}, context);
+  }
+
+  BeforeOutputs before_outputs(const torch::Tensor& inputs,
+                               const ForwardContext& context) override {
     const auto positions = torch::arange(inputs.size(1), inputs.options());
     auto x = dropout(tokens_->forward(inputs) + positions_->forward(positions), dropout_, context);
-    for (auto& block : blocks_) x = block->forward(x, context);
-    x = norm_->forward(x);
-    return dense(x, tied_ ? tokens_->weight : head_->weight, {}, context);
+    for (auto& block : blocks_) {
+      const Layer layer = [&block](const auto& in, const auto& how) {
+        return torch::autograd::variable_list{block->forward(in[0], how)};
+      };
+      x = recomputed(layer, {x}, context)[0];
+    }
+    return {.features = norm_->forward(x), .weight = tied_ ? tokens_->weight : head_->weight};
   }
 
  private:
