@@ -25,6 +25,7 @@ PEER = pathlib.Path(__file__).resolve().parents[1] / "bench/peers/gpu_train.py"
 FIRST_STEPS = 10
 PREPARE_SHARE = 0.5  # of the time, for the peers' compilers
 RUN_SECONDS = 90  # most of one measurement
+DATA_SECONDS = 60
 
 ADAMW = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01}
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9}
@@ -134,6 +135,7 @@ class Lab:
         self.device = "cpu" if self.dry else "cuda"
         self.save_seconds = 0.4 if self.dry else 10
         self.runs = 0
+        self.lacking = {}  # workload -> why it has no data
         self.workloads = copy.deepcopy(WORKLOADS)
         if options.gpt2_micro_batch:
             self.workloads["gpt2"].micro_batch = options.gpt2_micro_batch
@@ -167,6 +169,8 @@ class Lab:
 
     def train(self, name, command=("lockstep-worker",), steps=None, train=None, checkpoint=None):
         """The folder of a finished run, and when it was started."""
+        if name in self.lacking:
+            raise Failed(self.lacking[name])
         workload = self.workloads[name]
         self.runs += 1
         run = f"run-{self.runs}"
@@ -290,14 +294,14 @@ class Peer:
                      "TORCHINDUCTOR_CACHE_DIR": self.caches, "TRITON_CACHE_DIR": self.caches,
                      "TORCHINDUCTOR_COMPILE_THREADS": str(self.threads)}
         if self.lab.dry:
-            variables["OMP_NUM_THREADS"] = "1"
+            variables["OMP_NUM_THREADS"] = "1"  # more of them wait for each other on busy cores
         self.errors = open(pathlib.Path(self.caches) / "stderr", "w+")
         self.process = subprocess.Popen(
             [sys.executable, PEER, "--workload",
              json.dumps(dataclasses.asdict(self.lab.workloads[self.name])), "--kind", self.kind,
              "--device", self.lab.device, "--started", str(time.time()),
              "--first-steps", str(FIRST_STEPS if self.kind == "compiled" else 0)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+            env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
 
     def answer(self, seconds):
         limit = time.monotonic() + seconds
@@ -419,9 +423,14 @@ def mpirun():
 def make_data(lab, names):
     running = {name: lab.start_data(name) for name in names}
     for name, process in running.items():
-        _, errors = process.communicate(timeout=max(1, lab.left()))
+        try:
+            _, errors = process.communicate(timeout=max(1, min(DATA_SECONDS, lab.left())))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, errors = process.communicate()
+            errors = f"not made in {DATA_SECONDS} s"
         if process.returncode != 0:
-            sys.exit(f"bench: data for {name} could not be made: {errors.strip()}")
+            lab.lacking[name] = f"no data: {errors.strip()[:300]}"
 
 
 def measure_launch(lab, row, peer):
