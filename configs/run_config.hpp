@@ -30,7 +30,8 @@ struct ModelConfig {
 template <class V, MaybeConst<ModelConfig> C>
 void describe(V& v, C& c) {
   v.knob("name", c.name,
-         {.effect = "which network is trained", .names = {"mlp", "cnn", "resnet18", "gpt"}});
+         {.effect = "which network is trained",
+          .names = {"mlp", "cnn", "resnet18", "resnet50", "gpt"}});
   v.knob("classes", c.classes,
          {.effect = "outputs of a classifier; 0 takes it from the data", .least = 0, .most = 1e9});
   v.knob("hidden", c.hidden,
@@ -41,10 +42,12 @@ void describe(V& v, C& c) {
           .most = 1e9});
   v.knob("activation", c.activation,
          {.effect = "mlp: what follows each hidden layer", .names = {"relu", "gelu", "tanh"}});
-  v.knob("channels", c.channels,
-         {.effect = "cnn and resnet18: channels of each stage (the model's own when empty)",
-          .least = 1,
-          .most = 1e9});
+  v.knob(
+      "channels", c.channels,
+      {.effect = "cnn, resnet18 and resnet50: channels of each stage (the model's own when empty); "
+                 "resnet50 gives four times as many to the next one",
+       .least = 1,
+       .most = 1e9});
   v.knob("layers", c.layers, {.effect = "gpt: transformer blocks", .least = 1, .most = 10000});
   v.knob("width", c.width,
          {.effect = "gpt: embedding width, a multiple of heads", .least = 1, .most = 1e9});

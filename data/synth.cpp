@@ -126,17 +126,14 @@ std::int64_t label_of(std::uint64_t seed, std::int64_t row, std::int64_t classes
       std::uint64_t{words.next()} * static_cast<std::uint64_t>(classes) >> 32);
 }
 
-/// One class's mean input, standard normal; an image's is constant over patches.
+/// One class's mean input, standard normal, constant over patches; a flat input is one line of an
+/// image.
 std::vector<float> prototype_of(const SynthOptions& options, std::span<const std::int64_t> shape,
                                 std::int64_t label) {
   Words words(options.seed, Stream::kPrototype, static_cast<std::uint64_t>(label));
   std::vector<float> prototype(static_cast<std::size_t>(product(shape)));
-  if (shape.size() < 2) {
-    for (auto& value : prototype) value = words.normal();
-    return prototype;
-  }
-  const auto height = shape[shape.size() - 2];
-  const auto width = shape[shape.size() - 1];
+  const auto height = shape.size() < 2 ? 1 : shape[shape.size() - 2];
+  const auto width = shape.back();
   std::array<float, kPatches * kPatches> patches{};
   for (std::size_t plane = 0; plane < prototype.size();
        plane += static_cast<std::size_t>(height * width)) {
@@ -154,8 +151,7 @@ std::vector<float> prototype_of(const SynthOptions& options, std::span<const std
 void write_classification(const SynthOptions& options, DatasetWriter& writer) {
   const auto classes = options.classes > 0 ? options.classes : kDefaultClasses;
   const bool bytes = !options.shape.empty();
-  std::vector<std::int64_t> shape =
-      bytes ? options.shape : std::vector<std::int64_t>{options.features};
+  const auto shape = bytes ? options.shape : std::vector<std::int64_t>{options.features};
   const auto elements = static_cast<std::size_t>(product(shape));
   const auto row_bytes = elements * (bytes ? sizeof(std::uint8_t) : sizeof(float));
   std::vector<std::vector<float>> prototypes(static_cast<std::size_t>(classes));
@@ -180,8 +176,9 @@ void write_classification(const SynthOptions& options, DatasetWriter& writer) {
     }
   };
 
-  shape.insert(shape.begin(), options.rows);
-  writer.add_column("x", bytes ? DType::kU8 : DType::kF32, shape, options.layout);
+  auto column = shape;
+  column.insert(column.begin(), options.rows);
+  writer.add_column("x", bytes ? DType::kU8 : DType::kF32, column, options.layout);
   writer.add_column("y", DType::kI64, std::array{options.rows}, options.layout);
   in_blocks(options.rows, row_bytes, fill, [&](std::int64_t begin, std::int64_t count) {
     const auto rows = static_cast<std::size_t>(count);

@@ -56,6 +56,16 @@ TEST(Examples, TheResidualNetworkDropsItsLearningRateInSteps) {
   EXPECT_EQ(config.data.augment.crop_padding, 4);
 }
 
+TEST(Examples, TheLargeResidualNetworkComputesInBf16OnAGpu) {
+  const auto config = example("resnet50").config;
+
+  EXPECT_EQ(config.model.name, "resnet50");
+  EXPECT_EQ(config.model.classes, 1000);
+  EXPECT_EQ(config.compute.device, "cuda");
+  EXPECT_EQ(config.compute.precision, "bf16");
+  EXPECT_EQ(config.train.global_batch % config.train.micro_batch, 0);
+}
+
 TEST(Examples, TheLanguageModelTiesItsEmbeddings) {
   const auto config = example("gpt").config;
 
@@ -66,7 +76,8 @@ TEST(Examples, TheLanguageModelTiesItsEmbeddings) {
 }
 
 TEST(Examples, CanBeSavedAndRunAgain) {
-  for (const auto* name : {"fashion_mnist", "fashion_mnist_tuned", "mlp", "resnet18", "gpt"}) {
+  for (const auto* name :
+       {"fashion_mnist", "fashion_mnist_tuned", "mlp", "resnet18", "resnet50", "gpt"}) {
     const auto loaded = example(name);
 
     const auto again = read_text(to_yaml(loaded.config, &loaded.origins));

@@ -85,7 +85,7 @@ TEST(ReadConfig, ReportsEverythingAtOnce) {
 
   EXPECT_EQ(found,
             (std::vector<std::string>{
-                "model.name is 'cn' (it is one of mlp, cnn, resnet18, gpt)",
+                "model.name is 'cn' (it is one of mlp, cnn, resnet18, resnet50, gpt)",
                 "data.shuffle is 'yes' (true or false is wanted)", "unknown key 'epoch' in 'train'",
                 "train.micro_batch 33 does not divide train.global_batch 100 (micro-batches have "
                 "one size)",

@@ -31,7 +31,7 @@ Setting setting_of(const std::string& model) {
   setting.model.heads = 2;
   setting.model.context = 16;
   setting.model.dropout = 0.1;
-  setting.shapes = {.input_shape = {3, 16, 16}, .outputs = 10, .tokens = false};
+  setting.shapes = {.input_shape = {3, 32, 32}, .outputs = 10, .tokens = false};
   if (model == "gpt") {
     setting.shapes = {.input_shape = {16}, .outputs = 50, .tokens = true};
     setting.objective = ObjectiveKind::kTokens;
@@ -84,7 +84,7 @@ class TrainingOnAGpu : public testing::Test {
 DeviceContext* TrainingOnAGpu::device_ = nullptr;
 
 TEST_F(TrainingOnAGpu, HasTheBitsOfAnotherRunAndComesCloseToTheCpu) {
-  for (const auto* model : {"mlp", "cnn", "resnet18", "gpt"}) {
+  for (const auto* model : {"mlp", "cnn", "resnet18", "resnet50", "gpt"}) {
     SCOPED_TRACE(model);
     const auto setting = setting_of(model);
     const auto host = make(setting, nullptr), one = make(setting, device_);

@@ -2,7 +2,7 @@
 `lockstep train`, by mpirun and without MPI, and resumed half-way on another number of ranks, ends
 with one state_digest.
 
-Usage: same_bits.py mlp|cnn|resnet18|gpt|augmented|shifted|packed"""
+Usage: same_bits.py mlp|cnn|resnet18|resnet50|gpt|augmented|shifted|packed"""
 
 import shutil
 import sys
@@ -32,6 +32,12 @@ data:  {train: train.h5, test: test.h5}
 train: {steps: 4, global_batch: 20, micro_batch: 4, clip_norm: 1.0, optimizer: {name: adam, lr: 1e-3}}
 checkpoint: {every_steps: 2, keep: 10}
 """, ["classification", "--shape", "3,32,32", "--classes", 10], [2, 3, 4]),
+    "resnet50": ("""
+model: {name: resnet50, channels: [4, 4, 8, 8]}
+data:  {train: train.h5, test: test.h5}
+train: {steps: 4, global_batch: 20, micro_batch: 4, optimizer: {name: sgd, lr: 0.05, momentum: 0.9}}
+checkpoint: {every_steps: 2, keep: 10}
+""", ["classification", "--shape", "3,64,48", "--classes", 10], [2, 3, 4]),
     "gpt": ("""
 model: {name: gpt, layers: 2, width: 32, heads: 2, context: 16, dropout: 0.1}
 data:  {train: train.h5, test: test.h5}

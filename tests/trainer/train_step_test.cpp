@@ -231,6 +231,9 @@ TEST(TrainStep, GivesTheSameBitsWithBatchNorm) {
   setting.steps = 2;
   expect_same_bits(setting, {2, 3});
   EXPECT_EQ(train(setting, 2).counters.front(), 2) << "num_batches_tracked counts steps";
+  setting.model.name = "resnet50";
+  setting.shapes.input_shape = {3, 32, 32};
+  expect_same_bits(setting, {2, 3});
 }
 
 TEST(TrainStep, GivesTheSameBitsForAGptWithDropoutAndTiedWeights) {

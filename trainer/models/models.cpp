@@ -19,6 +19,7 @@ constexpr std::array kTable{
     TableRow{"mlp", false, make_mlp},
     TableRow{"cnn", false, make_cnn},
     TableRow{"resnet18", false, make_resnet18},
+    TableRow{"resnet50", false, make_resnet50},
     TableRow{"gpt", true, make_gpt},
 };
 

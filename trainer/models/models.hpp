@@ -30,6 +30,7 @@ std::shared_ptr<Model> make_model(const configs::ModelConfig& config, const Mode
 std::shared_ptr<Model> make_mlp(const configs::ModelConfig& config, const ModelShapes& shapes);
 std::shared_ptr<Model> make_cnn(const configs::ModelConfig& config, const ModelShapes& shapes);
 std::shared_ptr<Model> make_resnet18(const configs::ModelConfig& config, const ModelShapes& shapes);
+std::shared_ptr<Model> make_resnet50(const configs::ModelConfig& config, const ModelShapes& shapes);
 std::shared_ptr<Model> make_gpt(const configs::ModelConfig& config, const ModelShapes& shapes);
 
 }  // namespace models

@@ -30,12 +30,13 @@ class Mlp(nn.Sequential):
 
 
 class Cnn(nn.Module):
-    def __init__(self):
+    def __init__(self, channels=(32, 64), hidden=128):
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
-        self.dense = nn.Linear(64 * 7 * 7, 128)
-        self.head = nn.Linear(128, 10)
+        first, second = channels
+        self.conv1 = nn.Conv2d(1, first, 3, padding=1)
+        self.conv2 = nn.Conv2d(first, second, 3, padding=1)
+        self.dense = nn.Linear(second * 7 * 7, hidden)
+        self.head = nn.Linear(hidden, 10)
 
     def forward(self, x):
         # Pooling before ReLU gives the same numbers on a quarter of the elements, as Lockstep does.
@@ -64,14 +65,50 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Sequential):
     """With the 3x3 stem for CIFAR (He et al. 2016, section 4.2)."""
 
-    def __init__(self):
-        layers = [nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
-        width = 64
-        for stage, outputs in enumerate((64, 128, 256, 512)):
+    def __init__(self, channels=(64, 128, 256, 512)):
+        width = channels[0]
+        layers = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        for stage, outputs in enumerate(channels):
             for block in range(2):
                 layers.append(BasicBlock(width, outputs, 2 if stage and not block else 1))
                 width = outputs
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+
+class Bottleneck(nn.Module):
+    """Its stride is in the 3x3 convolution, as in torchvision's "v1.5"."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        outputs = 4 * width
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.norm3 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                                          nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)))
+        return F.relu(self.norm3(self.conv3(y)) + self.shortcut(x))
+
+
+class ResNet50(nn.Sequential):
+    def __init__(self, channels=(64, 128, 256, 512), classes=1000):
+        width = channels[0]
+        # Pooled before ReLU: the same numbers, as Lockstep does.
+        layers = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width),
+                  nn.MaxPool2d(3, 2, 1), nn.ReLU()]
+        for stage, (inner, blocks) in enumerate(zip(channels, (3, 4, 6, 3))):
+            for block in range(blocks):
+                layers.append(Bottleneck(width, inner, 2 if stage and not block else 1))
+                width = 4 * inner
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
 class Block(nn.Module):
@@ -95,7 +132,8 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    def __init__(self, layers=4, width=256, heads=4, context=128, vocabulary=256, dropout=0.1):
+    def __init__(self, layers=4, width=256, heads=4, context=128, vocabulary=256, dropout=0.1,
+                 tied=False):
         super().__init__()
         self.dropout = dropout
         self.tokens = nn.Embedding(vocabulary, width)
@@ -103,9 +141,11 @@ class Gpt(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
+        if tied:
+            self.head.weight = self.tokens.weight
 
     def forward(self, tokens):
-        positions = torch.arange(tokens.shape[1])
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = F.dropout(self.tokens(tokens) + self.positions(positions), self.dropout, self.training)
         return self.head(self.norm(self.blocks(x)))
 
