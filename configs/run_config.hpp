@@ -425,6 +425,7 @@ struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
   bool share_devices = false;
+  bool bind = true;
   std::string precision = "f32";
   bool dense_kernels = true;
 
@@ -446,6 +447,10 @@ void describe(V& v, C& c) {
        .names = {"f32", "bf16"}});
   v.knob("share_devices", c.share_devices,
          {.effect = "let ranks of a host share a GPU when there are fewer, to evaluate and predict",
+          .affects = Affects::kExecution});
+  v.knob("bind", c.bind,
+         {.effect = "bind a rank's threads and memory to the NUMA node of its GPU, where there are "
+                    "several",
           .affects = Affects::kExecution});
   v.knob("dense_kernels", c.dense_kernels,
          {.effect = "with compute.threads 1: Lockstep's own kernels for dense layers, faster than "
