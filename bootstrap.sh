@@ -22,7 +22,7 @@ readonly PACKAGES=(
   ca-certificates git g++ cmake ninja-build ccache mold pkg-config
   libhdf5-dev libfyaml-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libssl-dev
   zlib1g-dev libdeflate-dev libzstd-dev liblz4-dev libblosc-dev
-  libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev
+  libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev libhwloc-dev
   libgtest-dev libgmock-dev librapidcheck-dev
   dataset-fashion-mnist python3 python3-venv python3-h5py
   hdf5-plugin-lzf liblzf1 hdf5-filter-plugin hdf5-filter-plugin-blosc-serial

@@ -26,4 +26,6 @@ if(NOT TARGET lockstep::libcsv)
   set_target_properties(lockstep::libcsv PROPERTIES IMPORTED_LOCATION ${LOCKSTEP_CSV_LIBRARY}
     INTERFACE_INCLUDE_DIRECTORIES ${LOCKSTEP_CSV_INCLUDE_DIR})
 endif()
+# Which GPU is at which NUMA node. 2.5 is the first that looks without moving threads.
+pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc>=2.5)
 find_package(MPI REQUIRED COMPONENTS C)

@@ -428,6 +428,7 @@ struct ComputeConfig {
   std::int64_t threads = 1;
   std::string device = "auto";
   bool share_devices = false;
+  bool bind = true;
   std::string precision = "f32";
   double loss_scale = 65536;
   std::int64_t loss_scale_steps = 2000;
@@ -471,6 +472,10 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution});
   v.knob("share_devices", c.share_devices,
          {.effect = "let ranks of a host share a GPU when there are fewer, to evaluate and predict",
+          .affects = Affects::kExecution});
+  v.knob("bind", c.bind,
+         {.effect = "bind a rank's threads and memory to the NUMA node of its GPU, where there are "
+                    "several",
           .affects = Affects::kExecution});
   v.knob("dense_kernels", c.dense_kernels,
          {.effect = "with compute.threads 1: Lockstep's own kernels for dense layers, faster than "

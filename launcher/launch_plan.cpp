@@ -97,10 +97,11 @@ void add_binding(std::vector<std::string>& argv, const LaunchRequest& request, b
       has(request.environment, "PRTE_MCA_hwloc_default_binding_policy")) {
     return;
   }
-  if (!crowded && request.threads > 1) {
+  const bool to_cores = !crowded && request.binding == RankBinding::kToCores;
+  if (to_cores && request.threads > 1) {
     argv.insert(argv.end(), {"--map-by", fmt::format("slot:PE={}", request.threads)});
   }
-  argv.insert(argv.end(), {"--bind-to", crowded ? "none" : "core"});
+  argv.insert(argv.end(), {"--bind-to", to_cores ? "core" : "none"});
 }
 
 void plan_mpirun(const LaunchRequest& request, LaunchPlan& plan) {

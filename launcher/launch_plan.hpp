@@ -20,6 +20,11 @@ struct HostSlots {
 /// Reads `a:4,b:4`; a host without a number has one slot. Throws ConfigError naming the part.
 std::vector<HostSlots> parse_hosts(std::string_view text);
 
+enum class RankBinding {
+  kToCores,
+  kByRanks  ///< not by mpirun: each rank goes to the NUMA node of its GPU by itself
+};
+
 struct LaunchRequest {
   std::string launcher = "auto";  ///< auto, local, mpirun or srun
   int ranks = 1;
@@ -27,6 +32,7 @@ struct LaunchRequest {
   std::int64_t micro_batches = 0;  ///< of one step; 0 = one a rank
   int threads = 1;                 ///< per rank
   int cores = 1;                   ///< physical cores that this process may use
+  RankBinding binding = RankBinding::kToCores;
   bool root = false;
   std::map<std::string, std::string> environment;  ///< of this process
   std::map<std::string, std::string> additions;    ///< variables that the workers must see

@@ -79,6 +79,21 @@ int physical_cores() {
   return std::max(1, static_cast<int>(cores.size()));
 }
 
+int numa_nodes() {
+  int nodes = 0;
+  std::error_code failed;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/sys/devices/system/node", failed)) {
+    // Nodes of memory alone have an empty list.
+    std::ifstream file(entry.path() / "cpulist");
+    std::string processors;
+    if (std::getline(file, processors) && !processors.empty()) ++nodes;
+  }
+  return std::max(1, nodes);
+}
+
+bool has_nvidia_driver() { return access("/proc/driver/nvidia/version", F_OK) == 0; }
+
 std::optional<SpaceOnDisk> space_of(const std::string& path) {
   struct statvfs space {};
   if (statvfs(path.c_str(), &space) != 0) return std::nullopt;

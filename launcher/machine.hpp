@@ -25,6 +25,12 @@ std::string require_worker(const Variables& environment);
 /// Physical cores among the processors that this process may use.
 int physical_cores();
 
+/// NUMA nodes that have processors; 1 where the kernel does not say.
+int numa_nodes();
+
+/// Whether the machine has an NVIDIA driver; GPUs it may still have none.
+bool has_nvidia_driver();
+
 struct SpaceOnDisk {
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;

@@ -22,6 +22,7 @@ class BenchComm final : public Command {
   int run(const Session& session) override {
     parse_sizes(sizes_);  // refused here, once
     configs::LoadedConfig loaded;
+    loaded.config.compute.device = "cpu";  // where it sums
     auto& launch = loaded.config.launch;
     launch.ranks = launch_.ranks.value_or(launch_.local ? 1 : 2);
     if (!launch_.launcher.empty()) launch.launcher = launch_.launcher;

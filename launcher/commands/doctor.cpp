@@ -13,6 +13,7 @@
 #include "base/text.hpp"
 #include "launcher/captured.hpp"
 #include "launcher/commands/command.hpp"
+#include "launcher/device_text.hpp"
 #include "launcher/launch_plan.hpp"
 #include "launcher/machine.hpp"
 
@@ -123,32 +124,38 @@ Check check_git(const Variables& environment) {
           "apt-get install git"};
 }
 
-/// As the worker's runtime sees them: with what a scheduler hides, and in its order.
-Check check_gpus(const Variables& environment) {
-  if (access("/proc/driver/nvidia/version", F_OK) != 0) {
-    return {"GPU", Outcome::kGood, "none (no NVIDIA driver); ranks compute on CPUs", ""};
+/// As the worker's runtime sees them: with what a scheduler hides, and in its order; a line each.
+std::vector<Check> check_gpus(const Variables& environment) {
+  if (!has_nvidia_driver()) {
+    return {{"GPU", Outcome::kGood, "none (no NVIDIA driver); ranks compute on CPUs", ""}};
   }
   const auto worker = find_worker(environment);
   const auto answer =
       worker.empty() ? std::nullopt : run_captured({worker, "devices"}, environment, kPatience);
   if (!answer || answer->exit_code != 0) {
-    return {"GPU", Outcome::kBad,
-            answer ? first_line(answer->errors) : "the worker did not list them in 20 s",
-            "build with a CUDA toolkit (nvcc) there: ./bootstrap.sh build; see nvidia-smi"};
+    return {{"GPU", Outcome::kBad,
+             answer ? first_line(answer->errors) : "the worker did not list them in 20 s",
+             "build with a CUDA toolkit (nvcc) there: ./bootstrap.sh build; see nvidia-smi"}};
   }
   const auto devices = nlohmann::json::parse(answer->output, nullptr, false);
   if (!devices.is_array() || devices.empty()) {
-    return {"GPU", Outcome::kWarning, "a driver and no device that this process may use",
-            "look at CUDA_VISIBLE_DEVICES and nvidia-smi"};
+    return {{"GPU", Outcome::kWarning, "a driver and no device that this process may use",
+             "look at CUDA_VISIBLE_DEVICES and nvidia-smi"}};
   }
-  std::string finding;
-  for (const auto& device : devices) {
-    finding += fmt::format("{}{} with {} at {} ({})", finding.empty() ? "" : "; ",
-                           device.value("name", ""),
-                           base::format_bytes(device.value("memory_bytes", std::uint64_t{0})),
-                           device.value("pci", ""), device.value("uuid", ""));
+  std::vector<Check> checks;
+  for (auto& line : device_lines(devices)) {
+    checks.push_back({"GPU", Outcome::kGood, std::move(line), ""});
   }
-  return {"GPU", Outcome::kGood, finding, ""};
+  return checks;
+}
+
+Check describe_machine(int cores) {
+  const int nodes = numa_nodes();
+  return {"cores", Outcome::kGood,
+          fmt::format("{} cores, {} processors, {} NUMA node{}, {} of memory", cores,
+                      base::available_cores(), nodes, nodes == 1 ? "" : "s",
+                      base::format_bytes(memory_bytes())),
+          ""};
 }
 
 class Doctor final : public Command {
@@ -157,17 +164,12 @@ class Doctor final : public Command {
 
   int run(const Session& session) override {
     const int cores = physical_cores();
-    const std::vector<Check> checks{
-        check_worker(session.environment),
-        check_mpirun(session.environment, cores),
-        check_shared_memory(),
-        {"cores", Outcome::kGood,
-         fmt::format("{} cores, {} processors, {} of memory", cores, base::available_cores(),
-                     base::format_bytes(memory_bytes())),
-         ""},
-        check_gpus(session.environment),
-        check_disk(),
-        check_git(session.environment)};
+    std::vector<Check> checks{check_worker(session.environment),
+                              check_mpirun(session.environment, cores), check_shared_memory(),
+                              describe_machine(cores)};
+    for (auto& check : check_gpus(session.environment)) checks.push_back(std::move(check));
+    checks.push_back(check_disk());
+    checks.push_back(check_git(session.environment));
     print(json_ ? as_json(checks) : as_text(checks, session.output));
     const bool bad = std::ranges::any_of(
         checks, [](const Check& check) { return check.outcome == Outcome::kBad; });

@@ -104,6 +104,9 @@ LaunchRequest launch_request(const configs::LoadedConfig& loaded, const LaunchOp
   request.micro_batches = micro_batches_of(config);
   request.threads = static_cast<int>(config.compute.threads);
   request.cores = physical_cores();
+  const auto& compute = config.compute;
+  const bool gpus = compute.device == "cuda" || (compute.device == "auto" && has_nvidia_driver());
+  if (compute.bind && gpus) request.binding = RankBinding::kByRanks;
   request.root = geteuid() == 0;
   request.additions = {
       {kTerminalVariable, std::to_string(session.output.terminal ? session.output.columns : 0)},

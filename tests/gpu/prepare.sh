@@ -10,7 +10,7 @@ readonly PACKAGES=(
   ninja-build pkg-config
   libhdf5-dev libfyaml-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libssl-dev
   zlib1g-dev libdeflate-dev libzstd-dev liblz4-dev libblosc-dev
-  libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev
+  libcsv-dev libzip-dev libpng-dev libturbojpeg0-dev libhwloc-dev
   libgtest-dev libgmock-dev librapidcheck-dev
   openmpi-bin libopenmpi-dev
 )

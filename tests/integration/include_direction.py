@@ -28,6 +28,7 @@ WRAPPED = {
     r"(cuda|cuda_runtime|cuda_runtime_api|cublas\w*|cudnn)\.h": {"comm", "trainer"},
     r"hdf5(_hl)?\.h|H5\w+\.h": {"data", "jobs"},
     r"openssl/.*|xxhash\.h": {"base"},
+    r"hwloc(/.*)?\.h": {"comm"},
 }
 # fmt exists twice (Debian's and the one in the wheel): a header must not decide which.
 SOURCES_ONLY = re.compile(r"(fmt|spdlog)/.*")
@@ -131,6 +132,7 @@ def self_test():
         "comm/d.cpp": '#include "tests/support/x.hpp"',
         "comm/e.cpp": '#include "../base/error.hpp"',
         "launcher/b.cpp": "#include <ATen/ATen.h>",
+        "launcher/c.cpp": "#include <hwloc.h>",
         # Behind two headers of its own floor, mpi.h still reaches another one.
         "comm/wrapper.hpp": "//\n#include <mpi.h>",
         "comm/outer.hpp": '#include "comm/wrapper.hpp"',

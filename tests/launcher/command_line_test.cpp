@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "launcher/machine.hpp"
 #include "tests/launcher/program.hpp"
 
 namespace lockstep::launcher {
@@ -207,7 +208,8 @@ TEST_F(CommandLine, DoctorFindsWhatIsMissing) {
   const auto answer = lockstep_.run({"doctor"});
 
   EXPECT_EQ(answer.exit_code, 4);
-  EXPECT_THAT(answer.output, HasSubstr("apt-get install openmpi-bin"));
+  EXPECT_THAT(answer.output, AllOf(HasSubstr("apt-get install openmpi-bin"),
+                                   HasSubstr(std::to_string(numa_nodes()) + " NUMA node")));
 }
 
 TEST_F(CommandLine, SynthesisesADatasetAndLooksAtIt) {
@@ -319,6 +321,22 @@ TEST_F(CommandLine, PlansWithoutDoingAnything) {
   EXPECT_THAT(lockstep_.run({"runs"}).output, HasSubstr("no runs"));
   EXPECT_EQ(lockstep_.run({"train", "exp.yaml", "--dry-run"}).output,
             lockstep_.run({"plan", "exp.yaml"}).output);
+}
+
+TEST_F(CommandLine, LetsRanksWithGpusBindThemselves) {
+  lockstep_.write("exp.yaml", kConfig);
+  lockstep_.environment["LOCKSTEP_WORKER"] = "/nowhere";
+  const auto bindings = [&](const std::string& override_word) {
+    const auto answer =
+        lockstep_.run({"plan", "exp.yaml", "--ranks", "2", "--launcher", "mpirun", override_word});
+    EXPECT_EQ(answer.exit_code, 0) << answer.errors;
+    const auto begin = answer.output.find("--bind-to ");
+    return begin == std::string::npos ? "" : answer.output.substr(begin, 14);
+  };
+
+  EXPECT_EQ(bindings("compute.device=cuda"), "--bind-to none");
+  // To cores where there are enough, on GPUs too.
+  EXPECT_EQ(bindings("compute={device: cuda, bind: false}"), bindings("compute.device=cpu"));
 }
 
 TEST_F(CommandLine, SaysThatThePromiseIsOffWithoutMicroBatches) {

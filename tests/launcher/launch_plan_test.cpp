@@ -96,6 +96,18 @@ TEST(LaunchPlan, NeverReplacesWhatTheUserHasSet) {
   EXPECT_THAT(plan.argv, Not(testing::Contains("--bind-to")));
 }
 
+TEST(LaunchPlan, LeavesRanksThatBindThemselvesUnbound) {
+  // Bound to the first cores, all ranks would be at the NUMA node of the first GPUs.
+  auto request = request_for(2, 16);
+  request.threads = 4;
+  request.binding = RankBinding::kByRanks;
+
+  const auto plan = plan_launch(request);
+
+  EXPECT_THAT(plan.argv, ElementsAre("/usr/bin/mpirun", "-n", "2", "--bind-to", "none",
+                                     "/opt/lockstep-worker", "train", "exp.yaml"));
+}
+
 TEST(LaunchPlan, NamesTheHostsAndTheirSlots) {
   auto request = request_for(8, 4);
   request.hosts = parse_hosts("a:4,b:4");
