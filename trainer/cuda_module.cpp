@@ -19,6 +19,7 @@
 #include "comm/cuda_fold.hpp"
 #include "comm/nccl_library.hpp"
 #include "trainer/cuda_kernels.hpp"
+#include "trainer/cuda_layers.hpp"
 #include "trainer/gpu_module.hpp"
 
 namespace lockstep::trainer {
@@ -85,6 +86,7 @@ class CudaModule final : public GpuModule {
     context->nccl = comm::nccl_library();
     context->fold = comm::cuda_fold();
     context->kernels = cuda_kernels();
+    context->layers = cuda_layers();
     context->compute = stream.stream();
     return context;
   }

@@ -8,6 +8,7 @@
 
 #include "comm/device_exchange.hpp"
 #include "trainer/device_kernels.hpp"
+#include "trainer/layer_kernels.hpp"
 
 namespace lockstep::trainer {
 
@@ -17,6 +18,7 @@ struct DeviceContext {
   std::shared_ptr<comm::NcclApi> nccl;
   std::unique_ptr<comm::DeviceFold> fold;
   std::unique_ptr<DeviceKernels> kernels;
+  std::unique_ptr<LayerKernels> layers;
   comm::DeviceStream compute = nullptr;  ///< where this thread's tensor operations go
 };
 
