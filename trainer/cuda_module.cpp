@@ -20,6 +20,7 @@
 #include "comm/cuda_fold.hpp"
 #include "comm/nccl_library.hpp"
 #include "trainer/cuda_kernels.hpp"
+#include "trainer/cuda_layers.hpp"
 #include "trainer/gpu_module.hpp"
 
 namespace lockstep::trainer {
@@ -128,6 +129,7 @@ class CudaModule final : public GpuModule {
     context->nccl = comm::nccl_library();
     context->fold = comm::cuda_fold();
     context->kernels = cuda_kernels();
+    context->layers = cuda_layers();
     context->graphs = std::make_unique<CudaGraphs>();
     context->compute = stream.stream();
     return context;

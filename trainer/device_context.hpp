@@ -11,6 +11,7 @@
 #include "comm/device_exchange.hpp"
 #include "trainer/device_graph.hpp"
 #include "trainer/device_kernels.hpp"
+#include "trainer/layer_kernels.hpp"
 
 namespace lockstep::trainer {
 
@@ -20,6 +21,7 @@ struct DeviceContext {
   std::shared_ptr<comm::NcclApi> nccl;
   std::unique_ptr<comm::DeviceFold> fold;
   std::unique_ptr<DeviceKernels> kernels;
+  std::unique_ptr<LayerKernels> layers;
   std::unique_ptr<DeviceGraphs> graphs;  ///< null: none can be captured
   comm::DeviceStream compute = nullptr;  ///< where this thread's tensor operations go
   std::function<void(const std::string&)> warn = [](const std::string&) {};

@@ -46,8 +46,7 @@ LOCKSTEP_VECTOR_CLONES void fill_block(float* mask, std::uint64_t block, base::P
 void fill_dropout_mask(float* mask, std::int64_t count, double probability, std::uint64_t key) {
   const base::PhiloxKey words{static_cast<std::uint32_t>(key),
                               static_cast<std::uint32_t>(key >> 32)};
-  const auto dropped_below = static_cast<std::uint32_t>(probability * 4294967296.0);
-  const auto kept = static_cast<float>(1 / (1 - probability));
+  const auto [dropped_below, kept] = dropout_odds(probability);
   std::uint64_t block = 0;
   for (; count >= kBlock; count -= kBlock, mask += kBlock, ++block) {
     fill_block(mask, block, words, dropped_below, kept);

@@ -4,13 +4,16 @@
 
 #include <mutex>
 
+#include "trainer/device_forward.hpp"
 #include "trainer/dropout_mask.hpp"
+#include "trainer/fused_layers.hpp"
 
 namespace lockstep::trainer {
 
 torch::Tensor dropout(const torch::Tensor& inputs, double probability,
                       const ForwardContext& context) {
   if (!context.training() || probability == 0) return inputs;
+  if (context.device != nullptr) return device_dropout(inputs, probability, *context.device);
   // One number of the micro-batch's stream keys all elements.
   auto* stream = at::check_generator<at::CPUGeneratorImpl>(context.generator);
   const auto key = [&] {

@@ -12,6 +12,8 @@
 
 namespace lockstep::trainer {
 
+struct DeviceForward;
+
 enum class Phase { kTraining, kEvaluation };
 
 /// What a forward pass may depend on besides its inputs and the parameters.
@@ -23,6 +25,9 @@ struct ForwardContext {
   at::Generator generator{};
   bool dense_kernels = false;  ///< `dense` (dense_layer.hpp) uses Lockstep's kernels
   bool recompute = false;      ///< `recomputed` (recompute.hpp) keeps no activations
+  /// Where the tensors are a device's: what fused layers (fused_layers.hpp) launch their kernels
+  /// with. It must stay as it is until the backward pass has been enqueued.
+  DeviceForward* device = nullptr;
 
   bool training() const { return phase == Phase::kTraining; }
 };
@@ -59,7 +64,9 @@ class Model : public torch::nn::Module {
   virtual std::optional<DenseChain> dense_chain() const { return std::nullopt; }
 };
 
-/// Inverted dropout (Srivastava et al. 2014) drawn from the micro-batch's own generator.
+/// Inverted dropout (Srivastava et al. 2014): inputs [...], result of the same shape. Its mask is
+/// drawn from the micro-batch's own generator, and the result is f32 at least; with context.device
+/// the next of its keys decides the mask, and the type of `inputs` stays.
 torch::Tensor dropout(const torch::Tensor& inputs, double probability,
                       const ForwardContext& context);
 

@@ -1,5 +1,6 @@
 #include "trainer/recompute.hpp"
 
+#include "trainer/device_forward.hpp"
 #include "trainer/precision.hpp"
 
 namespace lockstep::trainer {
@@ -11,6 +12,7 @@ using torch::autograd::variable_list;
 struct Again final : torch::CustomClassHolder {
   Layer layer;
   ForwardContext context;
+  std::optional<DeviceForward> device;  ///< that of the context, as it was
   Precision precision = Precision::kFloat32;
 };
 
@@ -24,6 +26,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
     again->precision = Autocast::now(inputs[0].device());
     // As it stands before the first pass draws from it.
     if (context.generator.defined()) again->context.generator = context.generator.clone();
+    if (context.device != nullptr) again->device = *context.device;
     saved->save_for_backward(inputs.vec());
     saved->saved_data["again"] = c10::IValue::make_capsule(again);
     return layer(inputs.vec(), context);
@@ -38,9 +41,12 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
       inputs.push_back(input.detach().requires_grad_(input.requires_grad()));
     }
     const at::AutoGradMode with_graph(true);
+    auto device = again->device;
+    auto context = again->context;
+    context.device = device ? &*device : nullptr;
     const auto outputs = [&] {
       const Autocast autocast(inputs[0].device(), again->precision);
-      return again->layer(inputs, again->context);
+      return again->layer(inputs, context);
     }();
     torch::autograd::backward(outputs, gradients);
     variable_list results;

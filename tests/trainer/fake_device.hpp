@@ -10,6 +10,7 @@
 #include "tests/comm/fake_gpu.hpp"
 #include "trainer/device_context.hpp"
 #include "trainer/device_reference.hpp"
+#include "trainer/layer_reference.hpp"
 #include "trainer/optimizer.hpp"
 
 namespace lockstep::tests {
@@ -81,6 +82,27 @@ class FakeGraphs final : public trainer::DeviceGraphs {
   };
 };
 
+/// Not in the stream, which is another thread's: the CPU's operations on tensors, between which
+/// these stand, run at once.
+class ReferenceLayers final : public trainer::LayerKernels {
+ public:
+  void bias_gelu(const trainer::BiasGeluForward& pass, comm::DeviceStream) override {
+    trainer::reference_bias_gelu(pass);
+  }
+  void bias_gelu_backward(const trainer::BiasGeluBackward& pass, comm::DeviceStream) override {
+    trainer::reference_bias_gelu_backward(pass);
+  }
+  void layer_norm(const trainer::LayerNormForward& pass, comm::DeviceStream) override {
+    trainer::reference_layer_norm(pass);
+  }
+  void layer_norm_backward(const trainer::LayerNormBackward& pass, comm::DeviceStream) override {
+    trainer::reference_layer_norm_backward(pass);
+  }
+  void dropout(const trainer::DropoutPass& pass, comm::DeviceStream) override {
+    trainer::reference_dropout(pass);
+  }
+};
+
 /// The calling thread's device, as that of rank `rank`.
 class FakeContext {
  public:
@@ -93,6 +115,7 @@ class FakeContext {
                 .nccl = std::move(nccl),
                 .fold = std::make_unique<ReferenceFold>(),
                 .kernels = std::make_unique<ReferenceKernels>(),
+                .layers = std::make_unique<ReferenceLayers>(),
                 .compute = device_->make_stream()};
   }
   ~FakeContext() { device_->end_stream(context_.compute); }

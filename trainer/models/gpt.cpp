@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "trainer/dense_layer.hpp"
+#include "trainer/fused_layers.hpp"
 #include "trainer/model.hpp"
 #include "trainer/models/models.hpp"
 #include "trainer/recompute.hpp"
@@ -25,11 +26,17 @@ class Block final : public torch::nn::Module {
     down_ = register_module("down", torch::nn::Linear(4 * width, width));
   }
 
-  torch::Tensor forward(const torch::Tensor& inputs, const ForwardContext& context) {
-    auto x = inputs + dropout(attention(norm1_->forward(inputs), context), dropout_, context);
-    const auto hidden = torch::gelu(dense(norm2_->forward(x), up_, context), "tanh");
-    return x + dropout(dense(hidden, down_, context), dropout_, context);
+  /// `inputs` normed by norm1, gives the sum behind the block normed by `next`.
+  NormedSum forward(const NormedSum& inputs, const torch::nn::LayerNorm& next,
+                    const ForwardContext& context) {
+    const auto [sum, normed] = add_layer_norm(
+        dropout(attention(inputs.normed, context), dropout_, context), inputs.sum, norm2_, context);
+    const auto hidden = gelu_of_dense(normed, up_, context);
+    return add_layer_norm(dropout(dense(hidden, down_, context), dropout_, context), sum, next,
+                          context);
   }
+
+  const torch::nn::LayerNorm& norm1() const { return norm1_; }
 
  private:
   torch::Tensor attention(const torch::Tensor& x, const ForwardContext& context) {
@@ -80,17 +87,27 @@ class Gpt final : public Model {
   BeforeOutputs before_outputs(const torch::Tensor& inputs,
                                const ForwardContext& context) override {
     const auto positions = torch::arange(inputs.size(1), inputs.options());
-    auto x = dropout(tokens_->forward(inputs) + positions_->forward(positions), dropout_, context);
-    for (auto& block : blocks_) {
-      const Layer layer = [&block](const auto& in, const auto& how) {
-        return torch::autograd::variable_list{block->forward(in[0], how)};
+    const auto embedded =
+        dropout(tokens_->forward(inputs) + positions_->forward(positions), dropout_, context);
+    auto x = layer_norm(embedded, norm_before(0), context);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const Layer layer = [block = blocks_[i], norm = norm_before(i + 1)](const auto& in,
+                                                                          const auto& how) {
+        const auto out = block->forward({in[0], in[1]}, norm, how);
+        return torch::autograd::variable_list{out.sum, out.normed};
       };
-      x = recomputed(layer, {x}, context)[0];
+      const auto out = recomputed(layer, {x.sum, x.normed}, context);
+      x = {out[0], out[1]};
     }
-    return {.features = norm_->forward(x), .weight = tied_ ? tokens_->weight : head_->weight};
+    return {.features = x.normed, .weight = tied_ ? tokens_->weight : head_->weight};
   }
 
  private:
+  /// The norm of what goes into block `i`, or of what comes out of the last one.
+  const torch::nn::LayerNorm& norm_before(std::size_t i) const {
+    return i < blocks_.size() ? blocks_[i]->norm1() : norm_;
+  }
+
   void initialise(std::int64_t layers) {
     const torch::NoGradGuard no_grad;
     const double residual_std = kInitStd / std::sqrt(2.0 * static_cast<double>(layers));
