@@ -74,6 +74,17 @@ class CudaDevice final : public DeviceApi {
                "cudaEventCreateWithFlags");
     return event;
   }
+  DeviceEvent make_timer() override {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreate(&event), "cudaEventCreate");
+    return event;
+  }
+  double seconds_between(DeviceEvent begin, DeviceEvent end) override {
+    float milliseconds = 0;
+    check_cuda(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)),
+               "cudaEventElapsedTime");
+    return milliseconds * 1e-3;
+  }
   void end_event(DeviceEvent event) noexcept override { (void)cudaEventDestroy(event_of(event)); }
 
   void record(DeviceEvent event, DeviceStream stream) override {

@@ -32,12 +32,16 @@ class DeviceApi {
   virtual DeviceStream make_stream() = 0;
   virtual void end_stream(DeviceStream stream) noexcept = 0;
   virtual DeviceEvent make_event() = 0;
+  /// An event that knows when it was done.
+  virtual DeviceEvent make_timer() = 0;
   virtual void end_event(DeviceEvent event) noexcept = 0;
 
   /// `event` is done when all that is in `stream` now is.
   virtual void record(DeviceEvent event, DeviceStream stream) = 0;
   /// What comes into `stream` from now on waits for `event`; the caller does not.
   virtual void wait(DeviceStream stream, DeviceEvent event) = 0;
+  /// Of two timers that are both done.
+  virtual double seconds_between(DeviceEvent begin, DeviceEvent end) = 0;
   /// Also when it was never recorded.
   virtual bool is_done(DeviceEvent event) = 0;
 };

@@ -1,5 +1,7 @@
 #include "comm/device_stopwatch.hpp"
 
+#include <utility>
+
 namespace lockstep::comm {
 
 DeviceStopwatch::~DeviceStopwatch() {
@@ -23,6 +25,8 @@ double DeviceStopwatch::take() {
   for (std::size_t i = 0; i < used_; ++i) {
     seconds += device_.seconds_between(parts_[i].begin, parts_[i].end);
   }
+  // A part that has begun and not ended stays the next one.
+  if (used_ < parts_.size()) std::swap(parts_[0], parts_[used_]);
   used_ = 0;
   return seconds;
 }

@@ -19,7 +19,7 @@ class DeviceStopwatch {
   /// A part of `stream` begins or ends where it is now.
   void begin(DeviceStream stream);
   void end(DeviceStream stream);
-  /// Seconds of all parts since the last call. When all of them are over.
+  /// Seconds of all parts that have ended since the last call. When all of them are over.
   double take();
 
  private:

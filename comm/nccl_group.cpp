@@ -173,7 +173,9 @@ void NcclGroup::enqueue(const char* name, std::string_view what, Call&& call) {
     if (control_.failure()) control_.check();
     last_ =
         std::string("NCCL ") + name + " " + std::to_string(++operations_) + " " + base::quote(what);
+    moving_.begin(stream_);
     settle(call(), last_);
+    moving_.end(stream_);
   });
 }
 
@@ -236,7 +238,9 @@ void NcclGroup::begin_after(DeviceStream compute) {
 void NcclGroup::finish_before(DeviceStream compute) {
   guarded([&] {
     device_.record(event_, stream_);
+    exposed_.begin(compute);
     device_.wait(compute, event_);
+    exposed_.end(compute);
   });
 }
 

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "comm/communicator.hpp"
+#include "comm/device_stopwatch.hpp"
 #include "comm/nccl_api.hpp"
 
 namespace lockstep::comm {
@@ -76,6 +77,13 @@ class NcclGroup {
   /// Throws when the group or any of its ranks has failed. For those that wait elsewhere.
   void check();
 
+  struct Times {
+    double moving = 0;   ///< seconds in which operations ran, waits for other ranks included
+    double exposed = 0;  ///< of them, how long the computing stream had nothing else to do
+  };
+  /// Of what was enqueued since the last call, when all of it is over.
+  Times take_times() { return {.moving = moving_.take(), .exposed = exposed_.take()}; }
+
   /// As Communicator::split, on `control`, which is the control group's part that the ranks of the
   /// new group share. Collective over `control`.
   std::unique_ptr<NcclGroup> split(Communicator& control) const;
@@ -106,6 +114,7 @@ class NcclGroup {
   std::int64_t operations_ = 0;
   std::string last_;  // operation that was enqueued
   bool failed_ = false;
+  DeviceStopwatch moving_{device_}, exposed_{device_};
 };
 
 }  // namespace lockstep::comm

@@ -23,9 +23,8 @@ class TrialFolder {
   TrialFolder() {
     auto pattern = (std::filesystem::temp_directory_path() / "lockstep-trial-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) {
-      throw base::EnvironmentError(
-          "no folder can be made for a trial (in " + pattern +
-          "); set TMPDIR to one that can be written to");
+      throw base::EnvironmentError("no folder can be made for a trial (in " + pattern +
+                                   "); set TMPDIR to one that can be written to");
     }
     path_ = pattern;
   }
@@ -88,9 +87,8 @@ bool has_room_for(std::int64_t micro_batch, const MicroBatchTrial& trial) {
   if (answer->exit_code == 0) return true;
   constexpr int kKilledForMemory = 128 + 9;
   if (answer->exit_code == kKilledForMemory) return false;
-  const bool memory =
-      answer->exit_code == static_cast<int>(base::ExitCode::kEnvironment) &&
-      answer->errors.find("memory ran out") != std::string::npos;
+  const bool memory = answer->exit_code == static_cast<int>(base::ExitCode::kEnvironment) &&
+                      answer->errors.find("memory ran out") != std::string::npos;
   if (memory) return false;
   const auto begin = answer->errors.find("error: ");
   const auto words_of_it =

@@ -132,6 +132,9 @@ void take_device(Worker& worker, WorkerSession& session, base::Log& log) {
   // The bits are those of one model of GPU.
   if (invariant) comm::require_agreement(session.world(), "model of GPU", device.name);
   worker.device = worker.gpus->use(number, invariant);
+  if (session.world().rank() == 0) {
+    worker.device->warn = [&log](const std::string& words) { log.warning(words); };
+  }
 }
 
 std::string devices_json() {

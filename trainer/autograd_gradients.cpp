@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <bit>
 #include <mutex>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/philox.hpp"
+#include "trainer/device_forward.hpp"
 #include "trainer/output_loss.hpp"
 
 namespace lockstep::trainer {
@@ -21,7 +23,7 @@ void seed_generator(at::Generator generator, std::uint64_t seed) {
 }
 
 // More than any forward pass makes.
-constexpr std::size_t kDropoutsOfAMicroBatch = 1024;
+constexpr std::int64_t kDropoutsOfAMicroBatch = 1024;
 
 /// The numbers that `dropout` draws on the CPU from a generator of that seed, in order.
 void draw_keys(std::uint64_t seed, std::vector<std::uint64_t>& keys) {
@@ -52,6 +54,7 @@ AutogradGradients::AutogradGradients(ParameterSpace& space, Objective objective,
 void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatch()>& next,
                                 double* losses, StepTimes& times) {
   const auto& range = options_.range;
+  LOCKSTEP_EXPECT(!ahead_ || ahead_->step == step, "a micro-batch of another step computed ahead");
   space_.refresh();
   if (options_.fold_in_turn) {
     for (auto i = range.begin; i < range.end; ++i) {
@@ -59,7 +62,7 @@ void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatc
       if (i + 1 == range.end && sums_->goes_early()) {
         arrived = [this](std::int64_t begin) { sums_->ready(begin); };
       }
-      run_micro_batch(step, next(), sums_->partial(0),
+      run_micro_batch(step, next, sums_->partial(0),
                       i == range.begin ? Contribution::kStore : Contribution::kAdd, arrived, losses,
                       times);
     }
@@ -98,7 +101,7 @@ void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatc
           sums_->ready(begin);
         };
       }
-      run_micro_batch(step, next(), level(target), odd ? Contribution::kAdd : Contribution::kStore,
+      run_micro_batch(step, next, level(target), odd ? Contribution::kAdd : Contribution::kStore,
                       arrived, losses, times);
       Laps laps;
       merge(merges, {0, end});
@@ -114,21 +117,24 @@ void AutogradGradients::merge(const Merges& merges, FlatRange range) {
   for (const auto& [sum, other] : merges) sums_->add(sum, other, range);
 }
 
-void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
-                                        Contribution contribution,
+void AutogradGradients::run_micro_batch(std::int64_t step, const std::function<MicroBatch()>& next,
+                                        float* target, Contribution contribution,
                                         const ParameterSpace::Arrived& arrived, double* losses,
                                         StepTimes& times) {
   Laps laps;
-  const auto seed =
-      base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
-                         static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(batch.index));
-  generator_.set_current_seed(seed);
-  seed_generator(at::detail::getDefaultCPUGenerator(), seed);
   if (options_.device != nullptr) {
-    run_on_device(step, batch, seed, target, contribution, arrived);
+    const auto ahead = std::exchange(ahead_, std::nullopt);
+    if (ahead && ahead->stands) {
+      space_.change_counters(ahead->counter_changes);
+    } else {
+      run_on_device(step, ahead ? ahead->there : take(step, next()), target, contribution, arrived);
+    }
     laps.add_to(times.backward);
     return;
   }
+  const auto batch = next();
+  laps.add_to(times.data);
+  seed_streams(step, batch.index);
   space_.begin_micro_batch(target, contribution, arrived);
   const auto loss = forward(batch, {.phase = Phase::kTraining,
                                     .generator = generator_,
@@ -141,20 +147,38 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const MicroBatch& bat
   laps.add_to(times.backward);
 }
 
-/// Enqueues all of it; nothing is waited for, the loss's number neither.
-void AutogradGradients::run_on_device(std::int64_t step, const MicroBatch& batch,
-                                      std::uint64_t seed, float* target, Contribution contribution,
-                                      const ParameterSpace::Arrived& arrived) {
+std::uint64_t AutogradGradients::seed_streams(std::int64_t step, std::int64_t index) {
+  const auto seed =
+      base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
+                         static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(index));
+  generator_.set_current_seed(seed);
+  seed_generator(at::detail::getDefaultCPUGenerator(), seed);
   const auto where = space_.memory().device;
   if (!where.is_cpu()) seed_generator(at::globalContext().defaultGenerator(where), seed);
-  draw_keys(seed, dropout_keys_);
-  const auto there = inputs_->take(batch, dropout_keys_);
+  return seed;
+}
+
+DeviceInputs::There AutogradGradients::take(std::int64_t step, const MicroBatch& batch) {
+  draw_keys(seed_streams(step, batch.index), dropout_keys_);
+  return inputs_->take(batch, dropout_keys_);
+}
+
+/// Enqueues all of it; nothing is waited for, the loss's number neither.
+void AutogradGradients::run_on_device(std::int64_t step, const DeviceInputs::There& there,
+                                      float* target, Contribution contribution,
+                                      const ParameterSpace::Arrived& arrived) {
+  const auto index = there.batch.index;
+  seed_streams(step, index);
   const auto work = [=, this] {
     space_.begin_micro_batch(target, contribution, arrived);
-    const auto loss = forward(
-        there.batch,
-        {.phase = Phase::kTraining, .generator = generator_, .recompute = options_.recompute});
-    backward(loss_factor_there_.defined() ? loss * loss_factor_there_ : loss, step, batch.index);
+    DeviceForward device{.layers = *options_.device->layers,
+                         .stream = options_.device->compute,
+                         .dropouts = {.keys = there.keys, .count = kDropoutsOfAMicroBatch}};
+    const auto loss = forward(there.batch, {.phase = Phase::kTraining,
+                                            .generator = generator_,
+                                            .recompute = options_.recompute,
+                                            .device = &device});
+    backward(loss_factor_there_.defined() ? loss * loss_factor_there_ : loss, step, index);
     space_.end_micro_batch();
     return loss.detach();
   };
@@ -162,10 +186,25 @@ void AutogradGradients::run_on_device(std::int64_t step, const MicroBatch& batch
                             : graphs_->run({.place = there.place,
                                             .target = target,
                                             .contribution = contribution,
-                                            .input_shape = batch.inputs.sizes().vec()},
+                                            .input_shape = there.batch.inputs.sizes().vec()},
                                            work);
   inputs_->used();
-  losses_there_.select(0, batch.index - options_.range.begin).copy_(loss);
+  losses_there_.select(0, index - options_.range.begin).copy_(loss);
+}
+
+void AutogradGradients::begin_ahead(std::int64_t step, const std::function<MicroBatch()>& next) {
+  // Not one whose gradients other ranks get while it is computed, nor one with a factor that the
+  // step before decides on.
+  const bool alone = options_.range.size() > 1 || !sums_->goes_early();
+  if (options_.device == nullptr || !alone || loss_factor_there_.defined()) return;
+  space_.refresh();
+  const auto there = take(step, next());
+  run_on_device(step, there, sums_->partial(0), Contribution::kStore, {});
+  ahead_ = {.step = step, .there = there, .counter_changes = space_.counter_changes()};
+}
+
+void AutogradGradients::forget_ahead() {
+  if (ahead_) ahead_->stands = false;
 }
 
 torch::Tensor AutogradGradients::forward(const MicroBatch& batch, const ForwardContext& context) {
@@ -205,12 +244,9 @@ void AutogradGradients::scale_loss(double factor) {
   loss_factor_there_.fill_(factor);
 }
 
-void AutogradGradients::take_losses(double* losses) {
-  if (!losses_there_.defined()) return;
-  const auto values = losses_there_.to(at::kCPU);
-  for (std::int64_t i = 0; i < values.numel(); ++i) {
-    losses[options_.range.begin + i] = values.const_data_ptr<float>()[i];
-  }
+std::span<const float> AutogradGradients::late_losses() const {
+  if (!losses_there_.defined()) return {};
+  return {losses_there_.const_data_ptr<float>(), static_cast<std::size_t>(losses_there_.numel())};
 }
 
 }  // namespace lockstep::trainer

@@ -44,18 +44,22 @@ class AutogradGradients final : public GradientSource {
   }
   void finish() override { sums_->finish(); }
   comm::NodeBarrier& barrier() override { return sums_->barrier(); }
-  void take_losses(double* losses) override;
+  std::span<const float> late_losses() const override;
+  void begin_ahead(std::int64_t step, const std::function<MicroBatch()>& next) override;
+  void forget_ahead() override;
   void scale_loss(double factor) override;
 
  private:
   /// A sum and what is to be added to it, in this order.
   using Merges = std::vector<std::pair<float*, const float*>>;
 
-  void run_micro_batch(std::int64_t step, const MicroBatch& batch, float* target,
+  void run_micro_batch(std::int64_t step, const std::function<MicroBatch()>& next, float* target,
                        Contribution contribution, const ParameterSpace::Arrived& arrived,
                        double* losses, StepTimes& times);
-  void run_on_device(std::int64_t step, const MicroBatch& batch, std::uint64_t seed, float* target,
+  DeviceInputs::There take(std::int64_t step, const MicroBatch& batch);
+  void run_on_device(std::int64_t step, const DeviceInputs::There& there, float* target,
                      Contribution contribution, const ParameterSpace::Arrived& arrived);
+  std::uint64_t seed_streams(std::int64_t step, std::int64_t index);
   torch::Tensor forward(const MicroBatch& batch, const ForwardContext& context);
   /// Throws DivergenceError where anomalies are looked for and one is found.
   void backward(const torch::Tensor& loss, std::int64_t step, std::int64_t index);
@@ -69,6 +73,14 @@ class AutogradGradients final : public GradientSource {
   std::optional<MicroBatchGraphs> graphs_;   // with a device
   std::vector<std::uint64_t> dropout_keys_;  // of a micro-batch
   torch::Tensor losses_there_;               // on the device, of this rank's micro-batches
+  /// A step's first micro-batch, computed while the step before was not over.
+  struct Ahead {
+    std::int64_t step = 0;
+    DeviceInputs::There there;
+    std::vector<std::int64_t> counter_changes;
+    bool stands = true;  ///< the state is still that which it was computed with
+  };
+  std::optional<Ahead> ahead_;
   at::Generator generator_;
   double loss_factor_ = 1;
   torch::Tensor loss_factor_there_;  // the same where the losses are; undefined for 1

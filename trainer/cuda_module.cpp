@@ -2,10 +2,12 @@
 
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <ATen/record_function.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 #include <torch/csrc/cuda/memory_snapshot.h>
 
 #include <array>
@@ -79,6 +81,18 @@ class CudaGraphs final : public DeviceGraphs {
   at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
 };
 
+/// The parts of a step have names in whatever reads NVTX, such as Nsight Systems; nothing where
+/// nothing does.
+void name_parts_of_steps() {
+  const auto begin = [](const at::RecordFunction& part) -> std::unique_ptr<at::ObserverContext> {
+    nvtxRangePushA(part.name());
+    return nullptr;
+  };
+  const auto end = [](const at::RecordFunction&, at::ObserverContext*) { nvtxRangePop(); };
+  at::addGlobalCallback(
+      at::RecordFunctionCallback(begin, end).scopes({at::RecordScope::USER_SCOPE}));
+}
+
 class CudaModule final : public GpuModule {
  public:
   std::vector<GpuInfo> devices() override {
@@ -123,6 +137,7 @@ class CudaModule final : public GpuModule {
     // Not the default stream, which waits for others and cannot be captured.
     const auto stream = c10::cuda::getStreamFromPool(false, index);
     c10::cuda::setCurrentCUDAStream(stream);
+    name_parts_of_steps();
     auto context = std::make_unique<DeviceContext>();
     context->where = at::Device(at::kCUDA, index);
     context->api = comm::cuda_device();

@@ -22,7 +22,7 @@ struct DeviceContext {
   std::unique_ptr<comm::DeviceFold> fold;
   std::unique_ptr<DeviceKernels> kernels;
   std::unique_ptr<LayerKernels> layers;
-  std::unique_ptr<DeviceGraphs> graphs;  ///< null: none can be captured
+  std::unique_ptr<DeviceGraphs> graphs{};  ///< null: none can be captured
   comm::DeviceStream compute = nullptr;  ///< where this thread's tensor operations go
   std::function<void(const std::string&)> warn = [](const std::string&) {};
 };

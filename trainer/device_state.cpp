@@ -63,6 +63,7 @@ class DeviceState::Sums final : public PartialSums {
   }
   void ready(std::int64_t begin) override { state_.exchange_.ready(begin, state_.device_.compute); }
   void exchange() override {
+    state_.computing_.end(state_.device_.compute);
     state_.exchange_.ready_all(state_.device_.compute);
     sums_ = state_.exchange_.sums(state_.device_.compute);
   }
@@ -93,7 +94,9 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
       options_(std::move(options)),
       nccl_(device.nccl, *device.api, group.world),
       exchange_(nccl_, *device.api, *device.fold,
-                exchange_options(layout, block_floats_, group.world.size(), options_)) {
+                exchange_options(layout, block_floats_, group.world.size(), options_)),
+      whole_(*device.api),
+      computing_(*device.api) {
   const auto& plan = exchange_.plan();
   std::int64_t own_floats = 0;
   for (std::size_t bucket = 0; bucket < plan.buckets().size(); ++bucket) {
@@ -108,6 +111,8 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
   square_count_ =
       std::max(static_cast<std::int64_t>(block_count_), plan.padded_floats() / block_floats_);
   host_squares_.resize(block_count_);
+  host_losses_.resize(static_cast<std::size_t>(
+      options_.micro_batches_of_rank[static_cast<std::size_t>(group.world.rank())].size()));
   try {
     flat_ = allocate<float>(exchange_.floats());
     constants_ = allocate<float>(std::max<std::int64_t>(layout_.constant_count, 1));
@@ -129,6 +134,7 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
     copies_ = device_.api->make_stream();
     before_copies_ = device_.api->make_event();
     after_copies_ = device_.api->make_event();
+    results_ = device_.api->make_event();
   } catch (...) {
     release();
     throw;
@@ -136,6 +142,7 @@ DeviceState::DeviceState(RankGroup group, DeviceContext& device, const Parameter
   // All ranks of a node have the same memory; each process pins it for itself.
   pin(image_.bytes);
   pin(std::as_writable_bytes(std::span(host_squares_)));
+  pin(std::as_writable_bytes(std::span(host_losses_)));
 }
 
 void DeviceState::pin(std::span<std::byte> memory) {
@@ -156,6 +163,7 @@ Value* DeviceState::allocate(std::int64_t count) {
 }
 
 void DeviceState::release() {
+  if (results_ != nullptr) device_.api->end_event(results_);
   if (after_copies_ != nullptr) device_.api->end_event(after_copies_);
   if (before_copies_ != nullptr) device_.api->end_event(before_copies_);
   if (copies_ != nullptr) device_.api->end_stream(copies_);
@@ -243,13 +251,14 @@ void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const 
     kernels.squares(sums + range.begin, block_floats_, range.count() / block_floats_,
                     own_squares_ + range.begin / block_floats_, compute);
   }
-  nccl_.begin_after(compute);
-  // Each number has one rank that does not add 0: the sums are exact.
-  nccl_.all_reduce(own_squares_, squares_, static_cast<std::size_t>(square_count_),
-                   comm::DeviceType::kFloat64, comm::ReduceOp::kSum, "gradient norms");
-  nccl_.finish_before(compute);
-
-  kernels.scale(squares_, static_cast<std::int64_t>(block_count_), how, scale_, compute);
+  if (squares() != own_squares_) {
+    nccl_.begin_after(compute);
+    // Each number has one rank that does not add 0: the sums are exact.
+    nccl_.all_reduce(own_squares_, squares_, static_cast<std::size_t>(square_count_),
+                     comm::DeviceType::kFloat64, comm::ReduceOp::kSum, "gradient norms");
+    nccl_.finish_before(compute);
+  }
+  kernels.scale(squares(), static_cast<std::int64_t>(block_count_), how, scale_, compute);
   device_.api->wait(compute, after_copies_);  // of a state that is being saved
   if (options_.can_take_back) {
     for_each_changed([&](const float* now, float* before, std::int64_t count) {
@@ -269,15 +278,29 @@ void DeviceState::update(const UpdateNumbers& numbers, GradientScale how, const 
                      layout_.buffer_count, compute);
   exchange_.gather(flat_, compute);
   shorten_others();
+  whole_.end(compute);
 }
 
-const std::vector<double>& DeviceState::wait() {
-  nccl_.begin_after(device_.compute);
-  nccl_.wait("a step on all devices");
-  device_.api->copy_to_host(host_squares_.data(), squares_, block_count_ * sizeof(double),
-                            nccl_.stream());
-  nccl_.wait("gradient norms");
-  return host_squares_;
+DeviceState::Times DeviceState::take_times() {
+  const auto [moving, exposed] = nccl_.take_times();
+  const double computing = computing_.take();
+  return {.computing = computing,
+          .moving = moving,
+          .exposed = exposed,
+          .updating = std::max(0.0, whole_.take() - computing - exposed)};
+}
+
+void DeviceState::begin_results(std::span<const float> losses) {
+  auto& api = *device_.api;
+  LOCKSTEP_EXPECT(losses.size() == host_losses_.size(), "losses of other micro-batches");
+  api.copy_to_host(host_squares_.data(), squares(), block_count_ * sizeof(double), device_.compute);
+  api.copy_to_host(host_losses_.data(), losses.data(), losses.size_bytes(), device_.compute);
+  api.record(results_, device_.compute);
+}
+
+DeviceState::Results DeviceState::wait() {
+  nccl_.wait_for(results_, "a step on all devices");
+  return {.squares = host_squares_, .losses = host_losses_};
 }
 
 void DeviceState::begin_image() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/device_exchange.hpp"
+#include "comm/device_stopwatch.hpp"
 #include "trainer/device_context.hpp"
 #include "trainer/gradient_source.hpp"
 #include "trainer/parameter_layout.hpp"
@@ -56,9 +57,29 @@ class DeviceState {
   /// The update of a step from the gradients' sums (see PartialSums::sum), and parameters for
   /// everybody. Collective.
   void update(const UpdateNumbers& numbers, GradientScale how, const float* sums);
-  /// Returns when all of a step is over, with its sums of squared gradients, one a block. Throws
-  /// as NcclGroup::wait does.
-  const std::vector<double>& wait();
+  /// Enqueues the copy of the step's results to the host: sums of squared gradients, one a block,
+  /// and `losses`, the device's, of this rank's micro-batches.
+  void begin_results(std::span<const float> losses);
+  struct Results {
+    std::span<const double> squares;
+    std::span<const float> losses;
+  };
+  /// Returns when they are there; what was enqueued later goes on. Throws as NcclGroup::wait does.
+  Results wait();
+
+  /// Before the first micro-batch of a step.
+  void begin_step() {
+    whole_.begin(device_.compute);
+    computing_.begin(device_.compute);
+  }
+  /// Seconds of a step on the device, when it is over.
+  struct Times {
+    double computing = 0;  ///< forward and backward passes
+    double moving = 0;     ///< between devices, beside them and after
+    double exposed = 0;    ///< of that, when nothing was computed
+    double updating = 0;
+  };
+  Times take_times();
 
   /// The state is what it was before the last update. Where it can be; once an update. Waits.
   /// Collective.
@@ -87,6 +108,8 @@ class DeviceState {
 
   template <class Value>
   Value* allocate(std::int64_t count);
+  /// Of all ranks' blocks.
+  const double* squares() const { return group_.world.size() == 1 ? own_squares_ : squares_; }
   void pin(std::span<std::byte> memory);
   /// Short copies of what other ranks, or all, have updated.
   void shorten_others();
@@ -106,6 +129,7 @@ class DeviceState {
   DeviceStateOptions options_;
   comm::NcclGroup nccl_;
   comm::DeviceExchange exchange_;
+  comm::DeviceStopwatch whole_, computing_;
   std::vector<bool> owned_;
   std::vector<Slice> slices_;
   std::int64_t square_count_ = 0;
@@ -119,6 +143,8 @@ class DeviceState {
   double* squares_ = nullptr;
   float* scale_ = nullptr;
   std::vector<double> host_squares_;
+  std::vector<float> host_losses_;
+  comm::DeviceEvent results_ = nullptr;
   comm::DeviceStream copies_ = nullptr;
   comm::DeviceEvent before_copies_ = nullptr, after_copies_ = nullptr;
   std::vector<void*> pinned_;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "comm/communicator.hpp"
 #include "comm/node_barrier.hpp"
@@ -34,14 +35,21 @@ class GradientSource {
   virtual ~GradientSource() = default;
 
   /// Computes this rank's micro-batches of optimizer step `step`, given in order by `next`;
-  /// losses[index] becomes the mean loss of each, here or in take_losses. Adds to times' forward,
+  /// losses[index] becomes the mean loss of each, here or in late_losses. Adds to times' forward,
   /// backward and exchange.
   virtual void compute(std::int64_t step, const std::function<MicroBatch()>& next, double* losses,
                        StepTimes& times) = 0;
   /// From the next step on gradients come times `factor`, as `divisor` does. Losses do not.
   virtual void scale_loss(double /*factor*/) {}
-  /// Losses that `compute` did not wait for; after all of the step's work is over. Local.
-  virtual void take_losses(double* /*losses*/) {}
+  /// Losses of this rank's micro-batches that `compute` did not wait for, where a device has them:
+  /// in its memory, behind all that was enqueued.
+  virtual std::span<const float> late_losses() const { return {}; }
+  /// Begins with step `step`, the next one, while what was enqueued goes on, so that a device has
+  /// something to do when the host looks at the step before; nothing where it cannot be. `compute`
+  /// goes on from there. Changes no state.
+  virtual void begin_ahead(std::int64_t /*step*/, const std::function<MicroBatch()>& /*next*/) {}
+  /// The state has changed since.
+  virtual void forget_ahead() {}
   /// Makes every rank's part available to the owners of slices. Collective.
   virtual void exchange() = 0;
   /// What the sums below are divided by to be the gradient of the mean loss.

@@ -4,6 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cstring>
 #include <type_traits>
 
 #include "trainer/layer_kernels.h"
@@ -23,37 +24,61 @@ __device__ void round_to(float& to, float value) { to = value; }
 __device__ void round_to(__nv_bfloat16& to, float value) { to = __float2bfloat16_rn(value); }
 __device__ void round_to(__half& to, float value) { to = __float2half_rn(value); }
 
-/// Neighbours that one instruction loads, or two where they are more than 16 bytes.
+/// What one instruction loads of kCount neighbours: all of them, or half where they are 32 bytes.
 template <class T, int kCount>
-struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Pack {
-  T values[kCount];
-};
+using Word = std::conditional_t<kCount * sizeof(T) == 8, uint2, uint4>;
+template <class T, int kCount>
+constexpr int kWords = kCount * sizeof(T) / sizeof(Word<T, kCount>);
 
-/// The first `left` of kCount neighbours; zeros in place of others.
+/// kCount neighbours, the first of them aligned as a word is.
+template <class T, int kCount>
+__device__ void load_words(const T* from, float (&to)[kCount]) {
+  Word<T, kCount> words[kWords<T, kCount>];
+#pragma unroll
+  for (int i = 0; i < kWords<T, kCount>; ++i) {
+    words[i] = reinterpret_cast<const Word<T, kCount>*>(from)[i];
+  }
+  T values[kCount];
+  std::memcpy(static_cast<void*>(values), words, sizeof words);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) to[i] = to_float(values[i]);
+}
+
+template <class T, int kCount>
+__device__ void store_words(const float (&from)[kCount], T* to) {
+  T values[kCount];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) round_to(values[i], from[i]);
+  Word<T, kCount> words[kWords<T, kCount>];
+  std::memcpy(words, static_cast<const void*>(values), sizeof words);
+#pragma unroll
+  for (int i = 0; i < kWords<T, kCount>; ++i) {
+    // An assignment may be taken apart again.
+    __stwb(reinterpret_cast<Word<T, kCount>*>(to) + i, words[i]);
+  }
+}
+
+/// Of kCount neighbours the first `left`, zeros in place of others. All of them are there where
+/// kAligned.
 template <bool kAligned, int kCount, class T>
 __device__ void load(const T* from, std::int64_t left, float (&to)[kCount]) {
-  if (kAligned && left >= kCount) {
-    const auto pack = *reinterpret_cast<const Pack<T, kCount>*>(from);
+  if constexpr (kAligned) {
+    load_words(from, to);
+  } else {
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) to[i] = to_float(pack.values[i]);
-    return;
+    for (int i = 0; i < kCount; ++i) to[i] = i < left ? to_float(from[i]) : 0.0F;
   }
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) to[i] = i < left ? to_float(from[i]) : 0.0F;
 }
 
 template <bool kAligned, int kCount, class T>
 __device__ void store(const float (&from)[kCount], std::int64_t left, T* to) {
-  if (kAligned && left >= kCount) {
-    Pack<T, kCount> pack;
+  if constexpr (kAligned) {
+    store_words(from, to);
+  } else {
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) round_to(pack.values[i], from[i]);
-    *reinterpret_cast<Pack<T, kCount>*>(to) = pack;
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kCount; ++i) {
-    if (i < left) round_to(to[i], from[i]);
+    for (int i = 0; i < kCount; ++i) {
+      if (i < left) round_to(to[i], from[i]);
+    }
   }
 }
 
@@ -87,8 +112,8 @@ __device__ float gelu_slope(float x) {
 /// A warp a row, 16 bytes a thread, whose columns stay the same: it reads the bias once.
 template <class T, bool kAligned>
 __global__ void __launch_bounds__(kWarp* kRowsAtATime)
-    bias_gelu_kernel(std::int64_t rows, std::int64_t columns, const T* inputs, const float* bias,
-                     T* outputs) {
+    bias_gelu_kernel(std::int64_t rows, std::int64_t columns, const T* __restrict__ inputs,
+                     const float* __restrict__ bias, T* __restrict__ outputs) {
   constexpr int kCount = 16 / sizeof(T);
   const auto column = (static_cast<std::int64_t>(blockIdx.x) * kWarp + threadIdx.x) * kCount;
   const auto left = columns - column;
@@ -111,8 +136,9 @@ __global__ void __launch_bounds__(kWarp* kRowsAtATime)
 template <class T, bool kAligned>
 __global__ void __launch_bounds__(kWarp* kRowsAtATime)
     bias_gelu_backward_kernel(std::int64_t rows, std::int64_t columns, std::int64_t rows_of_chunk,
-                              const T* inputs, const float* bias, const T* gradient, T* by_inputs,
-                              float* partials) {
+                              const T* __restrict__ inputs, const float* __restrict__ bias,
+                              const T* __restrict__ gradient, T* __restrict__ by_inputs,
+                              float* __restrict__ partials) {
   constexpr int kCount = 16 / sizeof(T);
   __shared__ float slots[kRowsAtATime][kCount][kWarp];
   const auto column = (static_cast<std::int64_t>(blockIdx.x) * kWarp + threadIdx.x) * kCount;
@@ -356,11 +382,10 @@ __device__ uint4 philox(std::uint64_t counter, std::uint64_t key) {
   uint4 words{static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 0, 0};
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
-    const auto left = std::uint64_t{0xD2511F53u} * words.x;
-    const auto right = std::uint64_t{0xCD9E8D57u} * words.z;
-    words = {
-        static_cast<std::uint32_t>(right >> 32) ^ words.y ^ key0, static_cast<std::uint32_t>(right),
-        static_cast<std::uint32_t>(left >> 32) ^ words.w ^ key1, static_cast<std::uint32_t>(left)};
+    // Halves of products, since nvcc makes more of one of 64 bits.
+    constexpr std::uint32_t kLeft = 0xD2511F53u, kRight = 0xCD9E8D57u;
+    words = {__umulhi(kRight, words.z) ^ words.y ^ key0, kRight * words.z,
+             __umulhi(kLeft, words.x) ^ words.w ^ key1, kLeft * words.x};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -369,6 +394,31 @@ __device__ uint4 philox(std::uint64_t counter, std::uint64_t key) {
 
 /// 64 elements belong to 16 counters, word w of counter l to element 16 w + l. A thread takes as
 /// many counters as elements are 16 bytes, and so four times 16 bytes.
+template <bool kAligned, class T>
+__device__ void drop(std::int64_t count, std::int64_t block, std::int64_t lane, std::uint64_t key,
+                     std::uint32_t dropped_below, float kept, const T* inputs, T* outputs) {
+  constexpr int kCount = 16 / sizeof(T);
+  float values[4][kCount];
+#pragma unroll
+  for (int word = 0; word < 4; ++word) {
+    const auto first = block * 64 + word * 16 + lane;
+    load<kAligned>(inputs + first, count - first, values[word]);
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const uint4 words = philox(static_cast<std::uint64_t>(block * 16 + lane + i), key);
+    values[0][i] *= words.x < dropped_below ? 0.0F : kept;
+    values[1][i] *= words.y < dropped_below ? 0.0F : kept;
+    values[2][i] *= words.z < dropped_below ? 0.0F : kept;
+    values[3][i] *= words.w < dropped_below ? 0.0F : kept;
+  }
+#pragma unroll
+  for (int word = 0; word < 4; ++word) {
+    const auto first = block * 64 + word * 16 + lane;
+    store<kAligned>(values[word], count - first, outputs + first);
+  }
+}
+
 template <class T, bool kAligned>
 __global__ void __launch_bounds__(256)
     dropout_kernel(std::int64_t count, const std::uint64_t* key_of, std::uint32_t dropped_below,
@@ -382,24 +432,10 @@ __global__ void __launch_bounds__(256)
        part += stride) {
     const auto block = part / kParts;
     const auto lane = part % kParts * kCount;
-    float values[4][kCount];
-#pragma unroll
-    for (int word = 0; word < 4; ++word) {
-      const auto first = block * 64 + word * 16 + lane;
-      load<kAligned>(inputs + first, count - first, values[word]);
-    }
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const uint4 words = philox(static_cast<std::uint64_t>(block * 16 + lane + i), key);
-      values[0][i] *= words.x < dropped_below ? 0.0F : kept;
-      values[1][i] *= words.y < dropped_below ? 0.0F : kept;
-      values[2][i] *= words.z < dropped_below ? 0.0F : kept;
-      values[3][i] *= words.w < dropped_below ? 0.0F : kept;
-    }
-#pragma unroll
-    for (int word = 0; word < 4; ++word) {
-      const auto first = block * 64 + word * 16 + lane;
-      store<kAligned>(values[word], count - first, outputs + first);
+    if (kAligned && block * 64 + 64 <= count) {
+      drop<kAligned>(count, block, lane, key, dropped_below, kept, inputs, outputs);
+    } else {
+      drop<false>(count, block, lane, key, dropped_below, kept, inputs, outputs);
     }
   }
 }

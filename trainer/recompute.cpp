@@ -26,7 +26,7 @@ class Recomputed final : public torch::autograd::Function<Recomputed> {
     again->precision = Autocast::now(inputs[0].device());
     // As it stands before the first pass draws from it.
     if (context.generator.defined()) again->context.generator = context.generator.clone();
-    if (context.device != nullptr) again->device = *context.device;
+    if (context.device != nullptr) again->device.emplace(*context.device);
     saved->save_for_backward(inputs.vec());
     saved->saved_data["again"] = c10::IValue::make_capsule(again);
     return layer(inputs.vec(), context);

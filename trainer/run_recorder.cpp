@@ -77,6 +77,7 @@ void RunRecorder::step_done(const StepNote& note, const std::string& digest, boo
       .add("backward_seconds", seconds(note.times.backward))
       .add("exchange_seconds", seconds(note.times.exchange))
       .add("optimizer_seconds", seconds(note.times.optimizer));
+  if (note.times.hidden.count() > 0) line.add("hidden_seconds", seconds(note.times.hidden));
   if (note.result.loss_scale > 0) line.add("loss_scale", note.result.loss_scale);
   metrics_.append(line);
 }

@@ -30,6 +30,7 @@ void StepTotals::add(const StepTimes& times, std::chrono::nanoseconds step_wall)
   backward += times.backward.count();
   exchange += times.exchange.count();
   optimizer += times.optimizer.count();
+  hidden += times.hidden.count();
   wall += step_wall.count();
 }
 
@@ -59,6 +60,8 @@ checkpoints::StepAnatomy compare_ranks(std::span<const StepTotals> totals,
   add("exchange", [](const StepTotals& rank) { return rank.exchange; });
   add("optimizer", [](const StepTotals& rank) { return rank.optimizer; });
   add("other", other_of);
+  const bool hides = std::ranges::any_of(totals, [](const auto& rank) { return rank.hidden > 0; });
+  if (hides) add("hidden exchange", [](const StepTotals& rank) { return rank.hidden; });
 
   const auto work = seconds_of(work_of);
   // Of two ranks the median is the slower one's: compare with the faster.

@@ -15,6 +15,8 @@ namespace lockstep::trainer {
 /// Where a step's time went on this rank. Waiting for other ranks is part of exchange.
 struct StepTimes {
   std::chrono::nanoseconds data{0}, forward{0}, backward{0}, exchange{0}, optimizer{0};
+  /// Exchange that went on beside the others, on devices. There `backward` holds both passes.
+  std::chrono::nanoseconds hidden{0};
 };
 
 /// Adds the time since the last lap to one of the counters.
@@ -33,7 +35,7 @@ class Laps {
 /// Sums over steps, in nanoseconds: what ranks tell each other, so no padding and no pointers.
 struct StepTotals {
   std::int64_t steps = 0;
-  std::int64_t data = 0, forward = 0, backward = 0, exchange = 0, optimizer = 0;
+  std::int64_t data = 0, forward = 0, backward = 0, exchange = 0, optimizer = 0, hidden = 0;
   std::int64_t wall = 0;
 
   void add(const StepTimes& times, std::chrono::nanoseconds step_wall);

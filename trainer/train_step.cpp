@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
@@ -237,13 +238,14 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
 }
 
 StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBatch()>& next,
-                                 const RankSignals& signals) {
+                                 const RankSignals& signals, bool more) {
   times_ = {};
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
   if (device_ && options_.keep_last_step) counters_before_ = space_->counters();
   gradients_->scale_loss(loss_scale_.factor);
+  if (device_ && !std::exchange(begun_, false)) device_->begin_step();
   gradients_->compute(step, next, table.losses, times_);
   *table.signals(group_.topology.rank) = signals;
 
@@ -253,14 +255,21 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
     RECORD_USER_SCOPE("exchange");
     gradients_->exchange();
   }
-  if (device_) update_on_device(step, lr, table);
+  if (device_) {
+    update_on_device(step, lr, table, [&] {
+      if (!more) return;
+      device_->begin_step();
+      begun_ = true;
+      gradients_->begin_ahead(step + 1, next);
+    });
+  }
   relay_.spread(table.bytes, losses_of_rank_, "losses between nodes");
   relay_.spread(table.bytes, signals_of_rank_, "signals between nodes");
   laps.add_to(times_.exchange);
 
   if (device_) {
     gradients_->finish();
-    laps.add_to(times_.optimizer);
+    times_ = device_times();
     auto result = result_of(step, table);
     if (options_.precision == Precision::kFloat16) adapt_loss_scale(result);
     return result;
@@ -289,7 +298,8 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   return result_of(step, table);
 }
 
-void TrainStep::update_on_device(std::int64_t step, double lr, Table& table) {
+void TrainStep::update_on_device(std::int64_t step, double lr, Table& table,
+                                 const std::function<void()>& ahead) {
   RECORD_USER_SCOPE("optimizer");
   // Of the updates that were made.
   device_->update(optimizer_.numbers(step - loss_scale_.overflows, lr),
@@ -297,10 +307,27 @@ void TrainStep::update_on_device(std::int64_t step, double lr, Table& table) {
                    .clip_norm = options_.clip_norm,
                    .leaves_out_overflows = options_.precision == Precision::kFloat16},
                   gradients_->sum(0, 0, nullptr));
-  const auto& squares = device_->wait();
-  gradients_->take_losses(table.losses);
+  device_->begin_results(gradients_->late_losses());
+  // A CPU's tensors, as in tests, are in no stream.
+  if (options_.device->where.is_cpu()) device_->wait();
+  ahead();
+  const auto results = device_->wait();
+  std::ranges::copy(results.losses, table.losses + range_.begin);
   // All devices know them; one rank tells its node.
-  if (group_.topology.local_rank == 0) std::ranges::copy(squares, table.block_squares);
+  if (group_.topology.local_rank == 0) std::ranges::copy(results.squares, table.block_squares);
+}
+
+StepTimes TrainStep::device_times() {
+  const auto measured = device_->take_times();
+  const auto of = [](double seconds) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+        std::chrono::duration<double>(seconds));
+  };
+  // A forward pass has no end of its own where a graph holds both.
+  return {.backward = of(measured.computing),
+          .exchange = of(measured.exposed),
+          .optimizer = of(measured.updating),
+          .hidden = of(std::max(0.0, measured.moving - measured.exposed))};
 }
 
 void TrainStep::adapt_loss_scale(StepResult& result) {
@@ -524,6 +551,7 @@ void TrainStep::begin_at(std::int64_t step, std::string_view metadata) {
 
 void TrainStep::take_back(std::int64_t step, std::int64_t as_step, std::string_view metadata) {
   LOCKSTEP_EXPECT(options_.keep_last_step, "a step taken back where the last one is not kept");
+  gradients_->forget_ahead();
   if (device_) {
     device_->take_back();
     space_->counters() = counters_before_;
@@ -563,6 +591,7 @@ void TrainStep::bring_to_memory() {
 }
 
 void TrainStep::take_from_memory() {
+  gradients_->forget_ahead();
   if (device_) device_->take_image();
 }
 

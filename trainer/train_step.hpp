@@ -91,9 +91,11 @@ class TrainStep {
             TrainStepOptions options);
 
   /// Computes optimizer step `step` (0-based). `next` gives this rank's micro-batches in order.
-  /// `signals` are shared with the other ranks. Collective.
+  /// `signals` are shared with the other ranks. With `more` the step after it is the next to be
+  /// computed, on any state, and a device may begin with it: `next` then gives the first
+  /// micro-batch of that as well. Collective.
   StepResult operator()(std::int64_t step, const std::function<MicroBatch()>& next,
-                        const RankSignals& signals);
+                        const RankSignals& signals, bool more = false);
 
   /// Sets what is called, on this thread, with each piece of this rank's share of parameters,
   /// buffers and optimizer state just before a step changes it; nothing to call nothing.
@@ -175,7 +177,11 @@ class TrainStep {
   void make_device(const ParameterLayout& layout, StateImage image,
                    const comm::MicroBatchPlan& plan);
   /// The update of a step by all devices, and what is known of it. Collective.
-  void update_on_device(std::int64_t step, double lr, Table& table);
+  /// `ahead`: what to begin then, before the host waits.
+  void update_on_device(std::int64_t step, double lr, Table& table,
+                        const std::function<void()>& ahead);
+  /// Of a step that is over.
+  StepTimes device_times();
   /// What the next step's loss is scaled by, after one of this result. Of f16.
   void adapt_loss_scale(StepResult& result);
   /// Throws CommError naming the ranks and hosts whose parameters are not those of the others.
@@ -216,6 +222,7 @@ class TrainStep {
   std::vector<std::int64_t> counters_before_;  // the last update, where a device can take it back
   std::optional<std::int64_t> recovered_;
   LossScale loss_scale_;
+  bool begun_ = false;  // the next step, on a device
   std::unique_ptr<ParameterSpace> space_;
   std::unique_ptr<GradientSource> gradients_;
   std::vector<float> summed_;   // own slice, when clipping needs it twice

@@ -384,7 +384,8 @@ StepNote Trainer::train_one(std::int64_t step, StepBatches& batches) {
         return poisoned(batches.next(), step);
       },
       checkpointing_ ? checkpointing_->signals(options_.stop.requests())
-                     : RankSignals{.stop_requests = options_.stop.requests()});
+                     : RankSignals{.stop_requests = options_.stop.requests()},
+      step + 1 < made_.total_steps && options_.faults.empty());
   if (note.result.loss_scale > 0) known_.loss_scale = made_.step->loss_scale();
   note.times = made_.step->times();
   note.times.data = batches.take_waited();

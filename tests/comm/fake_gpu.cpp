@@ -1,6 +1,7 @@
 #include "tests/comm/fake_gpu.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <future>
@@ -53,6 +54,7 @@ struct Event {
   std::mutex mutex;
   std::condition_variable changed;
   std::int64_t recorded = 0, done = 0;
+  std::chrono::steady_clock::time_point when{};  // it was done last
 };
 using SharedEvent = std::shared_ptr<Event>;  // a stream may outlive it
 
@@ -117,6 +119,14 @@ void FakeDevice::end_event(comm::DeviceEvent event) noexcept {
   delete static_cast<SharedEvent*>(event);
 }
 
+double FakeDevice::seconds_between(comm::DeviceEvent begin, comm::DeviceEvent end) {
+  const auto time_of = [](const SharedEvent& event) {
+    const std::lock_guard lock(event->mutex);
+    return event->when;
+  };
+  return std::chrono::duration<double>(time_of(event_of(end)) - time_of(event_of(begin))).count();
+}
+
 void FakeDevice::record(comm::DeviceEvent event, comm::DeviceStream stream) {
   const auto shared = event_of(event);
   std::int64_t number = 0;
@@ -128,6 +138,7 @@ void FakeDevice::record(comm::DeviceEvent event, comm::DeviceStream stream) {
     {
       const std::lock_guard lock(shared->mutex);
       shared->done = number;
+      shared->when = std::chrono::steady_clock::now();
     }
     shared->changed.notify_all();
   });

@@ -37,6 +37,8 @@ class FakeDevice final : public comm::DeviceApi {
   comm::DeviceStream make_stream() override;
   void end_stream(comm::DeviceStream stream) noexcept override;
   comm::DeviceEvent make_event() override;
+  comm::DeviceEvent make_timer() override { return make_event(); }
+  double seconds_between(comm::DeviceEvent begin, comm::DeviceEvent end) override;
   void end_event(comm::DeviceEvent event) noexcept override;
   void record(comm::DeviceEvent event, comm::DeviceStream stream) override;
   void wait(comm::DeviceStream stream, comm::DeviceEvent event) override;

@@ -151,13 +151,20 @@ class DeviceStep : public testing::Test {
 TEST_F(DeviceStep, HasTheBitsOfTheCpuOnAnyNumberOfRanksAndNodes) {
   for (const auto& setting : {images(), tokens()}) {
     const auto host = train(setting, Place::kHost, 1);
-    for (const int ranks : {1, 2, 3}) {
-      const auto device = train(setting, Place::kDevice, ranks);
-      EXPECT_EQ(device.digest, host.digest) << setting.model.name << " on " << ranks;
-      EXPECT_EQ(device.loss, host.loss);
-      EXPECT_NEAR(device.norm, host.norm, 1e-9 * host.norm);  // summed in another order
+    const auto one = train(setting, Place::kDevice, 1);
+    if (setting.objective == ObjectiveKind::kTokens) {
+      // Its fused layers round elsewhere than LibTorch's operations one by one.
+      EXPECT_NEAR(one.loss, host.loss, 1e-4 * host.loss);
+      EXPECT_NEAR(one.norm, host.norm, 1e-3 * host.norm);
+    } else {
+      EXPECT_EQ(one.digest, host.digest);
+      EXPECT_EQ(one.loss, host.loss);
+      EXPECT_NEAR(one.norm, host.norm, 1e-9 * host.norm);  // summed in another order
     }
-    EXPECT_EQ(train(setting, Place::kDevice, 4, 2).digest, host.digest);
+    for (const int ranks : {2, 3}) {
+      EXPECT_EQ(train(setting, Place::kDevice, ranks), one) << setting.model.name << ranks;
+    }
+    EXPECT_EQ(train(setting, Place::kDevice, 4, 2), one);
   }
 }
 
@@ -321,6 +328,84 @@ TEST_F(DeviceStep, GivesShortFiltersTheirChannelsLast) {
     const auto image = at::rand({2, 3, 8, 8});
     EXPECT_TRUE(space.as_inputs(image).is_contiguous(at::MemoryFormat::ChannelsLast));
     EXPECT_TRUE(at::equal(space.as_inputs(image), image));
+  });
+}
+
+/// This rank's micro-batches, step after step, as a loader gives them.
+class Feed {
+ public:
+  Feed(const Rank& rank, std::int64_t step)
+      : rank_(rank), range_(rank.step.micro_batch_range()), step_(step), index_(range_.begin) {}
+  MicroBatch operator()() {
+    const auto batch = micro_batch(rank_.setting, step_, index_);
+    if (++index_ == range_.end) {
+      index_ = range_.begin;
+      ++step_;
+    }
+    return batch;
+  }
+  std::int64_t step() const { return step_; }
+
+ private:
+  Rank rank_;
+  comm::LeafRange range_;
+  std::int64_t step_, index_;
+};
+
+TEST_F(DeviceStep, BeginsTheNextStepAheadWithTheSameBits) {
+  for (auto setting : {images(), tokens()}) {
+    const auto whole = train(setting, Place::kDevice, 1);
+    for (const int ranks : {1, 3}) {
+      for (const bool graphs : {false, true}) {
+        graphs_ = graphs;
+        on_ranks(setting, Place::kDevice, ranks, [&](Rank rank) {
+          Feed feed(rank, 0);
+          const auto next = [&] { return feed(); };
+          StepResult result;
+          for (std::int64_t step = 0; step < 3; ++step) {
+            result = rank.step(step, next, {}, step < 2);
+            rank.keeper.digest(step + 1);  // as a save does in between
+          }
+          EXPECT_EQ((Outcome{rank.keeper.digest(3), result.loss, result.gradient_norm}), whole);
+        });
+      }
+    }
+  }
+  graphs_ = false;
+}
+
+TEST_F(DeviceStep, ComputesWhatItBeganOnceMoreWhereTheStateChanged) {
+  auto setting = images();
+  setting.step.keep_last_step = true;
+  std::string right;
+  on_ranks(setting, Place::kDevice, 1, [&](Rank rank) {
+    rank.train(0);
+    rank.train(2);
+    right = rank.keeper.digest(3);
+  });
+  on_ranks(setting, Place::kDevice, 2, [&](Rank rank) {
+    rank.train(0);
+    Feed feed(rank, 1);
+    const auto next = [&] { return feed(); };
+    rank.step(1, next, {}, true);
+    EXPECT_EQ(feed.step(), 2);
+    rank.step.take_back(2, 2, "");
+    rank.step(2, next, {});
+    EXPECT_EQ(rank.keeper.digest(3), right);
+  });
+}
+
+TEST_F(DeviceStep, TellsWhereItsTimeWent) {
+  on_ranks(images(), Place::kDevice, 2, [](Rank rank) {
+    for (std::int64_t step = 0; step < 2; ++step) {
+      rank.train(step);
+      const auto& times = rank.step.times();
+      EXPECT_GT(times.backward.count(), 0);
+      EXPECT_GT(times.exchange.count(), 0);
+      EXPECT_GE(times.optimizer.count(), 0);
+      EXPECT_GE(times.hidden.count(), 0);
+      EXPECT_LT(times.backward + times.exchange + times.optimizer, std::chrono::seconds(60));
+    }
   });
 }
 
