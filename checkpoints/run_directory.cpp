@@ -6,19 +6,25 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
 #include "base/held_path.hpp"
+#include "base/process_status.hpp"
 #include "base/text.hpp"
 #include "checkpoints/manifest.hpp"
 #include "checkpoints/run_names.hpp"
@@ -281,6 +287,33 @@ std::string read_holder(int descriptor) {
   return holder.empty() ? "another process" : holder;
 }
 
+/// Whether the process that `holder` names has ended but for what the kernel has still to do: its
+/// memory goes first, which takes a while, and its locks go last.
+bool is_ending(const std::string& holder) {
+  int pid = 0;
+  std::array<char, 256> host{};
+  if (std::sscanf(holder.c_str(), "process %d on host %255s", &pid, host.data()) != 2) return false;
+  if (base::host_name() != host.data()) return false;
+  const auto status = base::process_status(pid);
+  if (!status || status->state == 'Z' || status->state == 'X') return true;
+  std::ifstream words("/proc/" + std::to_string(pid) + "/cmdline");
+  return words.good() && words.peek() == std::ifstream::traits_type::eof();
+}
+
+/// Calls `taken`, which says who holds a lock or nothing, until nobody does; again only while who
+/// does is ending.
+std::string holder_that_stays(const std::function<std::string()>& taken) {
+  constexpr std::chrono::seconds kPatience{5};
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    auto holder = taken();
+    const bool wait =
+        !holder.empty() && is_ending(holder) && std::chrono::steady_clock::now() < end;
+    if (!wait) return holder;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
 base::EnvironmentError held_by(const RunDirectory& run, const std::string& holder) {
   return base::EnvironmentError("run " + base::quote(run.name()) + " is being written by " +
                                 holder +
@@ -304,7 +337,8 @@ std::string holder_of(const RunDirectory& run) {
 }
 
 void require_free(const RunDirectory& run) {
-  if (const auto holder = holder_of(run); !holder.empty()) throw held_by(run, holder);
+  const auto holder = holder_that_stays([&] { return holder_of(run); });
+  if (!holder.empty()) throw held_by(run, holder);
 }
 
 RunLock::RunLock(const RunDirectory& run) {
@@ -316,8 +350,10 @@ RunLock::RunLock(const RunDirectory& run) {
                             "); check the permissions of the run directory",
                         number);
   }
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    const auto holder = read_holder(descriptor_);
+  const auto holder = holder_that_stays([&] {
+    return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0 ? std::string() : read_holder(descriptor_);
+  });
+  if (!holder.empty()) {
     ::close(descriptor_);
     throw held_by(run, holder);
   }

@@ -468,7 +468,8 @@ void describe(V& v, C& c) {
           .affects = Affects::kExecution});
   v.knob("cuda_graphs", c.cuda_graphs,
          {.effect = "on a GPU: capture a micro-batch's kernels once and launch them as one, where "
-                    "nothing is exchanged meanwhile",
+                    "nothing is exchanged meanwhile; with several GPUs and a large model that "
+                    "takes the memory of its activations twice",
           .affects = Affects::kExecution});
   v.knob("share_devices", c.share_devices,
          {.effect = "let ranks of a host share a GPU when there are fewer, to evaluate and predict",

@@ -45,15 +45,26 @@ AutogradGradients::AutogradGradients(ParameterSpace& space, Objective objective,
       inputs_(std::move(inputs)),
       generator_(at::detail::createCPUGenerator()) {
   if (options_.device == nullptr) return;
-  graphs_.emplace(*options_.device, space_);
+  graphs_.emplace(*options_.device, space_, options_.captures_graphs);
   dropout_keys_.resize(kDropoutsOfAMicroBatch);
-  losses_there_ = at::zeros({options_.range.size()},
-                            at::TensorOptions(at::kFloat).device(space_.memory().device));
+  const auto floats = at::TensorOptions(at::kFloat).device(space_.memory().device);
+  losses_there_ = at::zeros({options_.range.size()}, floats);
+  // From the start: graphs read it, whatever it is.
+  if (space_.precision() == Precision::kFloat16) loss_factor_there_ = at::ones({}, floats);
+  // Before LibTorch takes what is left of the memory.
+  for (const auto& subtree : sums_->subtrees()) {
+    for (std::uint64_t leaf = 0; leaf < static_cast<std::uint64_t>(subtree.size()); leaf += 2) {
+      for (int depth = 0; depth < std::popcount(leaf); ++depth) {
+        sums_->room(static_cast<std::size_t>(depth));
+      }
+    }
+  }
 }
 
 void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatch()>& next,
                                 double* losses, StepTimes& times) {
   const auto& range = options_.range;
+  if (ahead_failed_) std::rethrow_exception(ahead_failed_);
   LOCKSTEP_EXPECT(!ahead_ || ahead_->step == step, "a micro-batch of another step computed ahead");
   space_.refresh();
   if (options_.fold_in_turn) {
@@ -183,7 +194,9 @@ void AutogradGradients::run_on_device(std::int64_t step, const DeviceInputs::The
     return loss.detach();
   };
   const auto loss = arrived ? graphs_->run_eagerly(work)
-                            : graphs_->run({.place = there.place,
+                            : graphs_->run({.inputs = there.batch.inputs.const_data_ptr(),
+                                            .targets = there.batch.targets.const_data_ptr(),
+                                            .keys = there.keys,
                                             .target = target,
                                             .contribution = contribution,
                                             .input_shape = there.batch.inputs.sizes().vec()},
@@ -197,10 +210,14 @@ void AutogradGradients::begin_ahead(std::int64_t step, const std::function<Micro
   // step before decides on.
   const bool alone = options_.range.size() > 1 || !sums_->goes_early();
   if (options_.device == nullptr || !alone || loss_factor_there_.defined()) return;
-  space_.refresh();
-  const auto there = take(step, next());
-  run_on_device(step, there, sums_->partial(0), Contribution::kStore, {});
-  ahead_ = {.step = step, .there = there, .counter_changes = space_.counter_changes()};
+  try {
+    space_.refresh();
+    const auto there = take(step, next());
+    run_on_device(step, there, sums_->partial(0), Contribution::kStore, {});
+    ahead_ = {.step = step, .there = there, .counter_changes = space_.counter_changes()};
+  } catch (...) {
+    ahead_failed_ = std::current_exception();
+  }
 }
 
 void AutogradGradients::forget_ahead() {
@@ -237,10 +254,8 @@ void AutogradGradients::backward(const at::Tensor& loss, std::int64_t step, std:
 void AutogradGradients::scale_loss(double factor) {
   if (factor == loss_factor_) return;
   loss_factor_ = factor;
+  LOCKSTEP_EXPECT(loss_factor_there_.defined(), "a loss scale of another precision than f16");
   // In place: graphs that were captured read it.
-  if (!loss_factor_there_.defined()) {
-    loss_factor_there_ = at::ones({}, at::TensorOptions(at::kFloat).device(space_.memory().device));
-  }
   loss_factor_there_.fill_(factor);
 }
 

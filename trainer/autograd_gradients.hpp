@@ -3,6 +3,7 @@
 // as the tree allows, the rest by PartialSums, in node memory or between devices. Used by
 // TrainStep.
 
+#include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -25,6 +26,7 @@ struct AutogradOptions {
   comm::LeafRange range;       ///< of this rank's micro-batches
   std::int64_t micro_batches = 1;   ///< of the global batch
   DeviceContext* device = nullptr;  ///< null: the CPU
+  bool captures_graphs = true;      ///< of a device's micro-batches, where it can
 };
 
 class AutogradGradients final : public GradientSource {
@@ -81,6 +83,7 @@ class AutogradGradients final : public GradientSource {
     bool stands = true;  ///< the state is still that which it was computed with
   };
   std::optional<Ahead> ahead_;
+  std::exception_ptr ahead_failed_;  // which is the next step's failure, not this one's
   at::Generator generator_;
   double loss_factor_ = 1;
   torch::Tensor loss_factor_there_;  // the same where the losses are; undefined for 1

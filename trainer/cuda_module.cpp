@@ -1,6 +1,7 @@
 // The GPU module's entry: devices by UUID, and what a rank computes with on one of them.
 
 #include <ATen/Context.h>
+#include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/record_function.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -13,6 +14,8 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/file_system.hpp"
@@ -42,25 +45,45 @@ std::string uuid_text(const cudaUUID_t& uuid) {
 class CudaGraph final : public DeviceGraph {
  public:
   CudaGraph(const at::cuda::MempoolId_t& pool, const std::function<void()>& work) {
-    // Other threads, such as NCCL's, go on with what they do.
-    graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     try {
+      // Other threads, such as NCCL's, go on with what they do.
+      graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
       work();
       graph_.capture_end();
     } catch (...) {
-      end_capture();
+      end_capture(pool);
       throw;
     }
   }
   void launch() override { graph_.replay(); }
 
  private:
-  /// The stream takes ordinary work again.
-  void end_capture() noexcept {
+  /// The stream takes ordinary work again. CUDAGraph leaves its allocator and its generator as in a
+  /// capture when CUDA has refused one.
+  static void end_capture_by_hand(const at::cuda::MempoolId_t& pool) {
+    const auto device = c10::cuda::current_device();
+    const auto in_any_case = [](const auto& call) {
+      try {
+        call();
+      } catch (const std::exception&) {
+        (void)cudaGetLastError();
+      }
+    };
+    namespace allocator = c10::cuda::CUDACachingAllocator;
+    in_any_case([&] { allocator::endAllocateToPool(device, pool); });
+    in_any_case([&] { allocator::releasePool(device, pool); });
+    in_any_case([&] {
+      auto generator = at::cuda::detail::getDefaultCUDAGenerator(device);
+      generator.graphsafe_set_state(at::cuda::detail::createCUDAGenerator(device));
+    });
+  }
+
+  void end_capture(const at::cuda::MempoolId_t& pool) noexcept {
     try {
       graph_.capture_end();
     } catch (const std::exception&) {
       (void)cudaGetLastError();
+      end_capture_by_hand(pool);
     }
   }
 
@@ -71,6 +94,8 @@ class CudaGraphs final : public DeviceGraphs {
  public:
   std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {
     try {
+      // What was computed without left its memory cached, which a capture cannot take.
+      if (!std::exchange(began_, true)) c10::cuda::CUDACachingAllocator::emptyCache();
       return std::make_unique<CudaGraph>(pool_, work);
     } catch (const c10::Error& error) {
       throw base::DeviceError(std::string("a CUDA graph: ") + error.what_without_backtrace());
@@ -79,6 +104,7 @@ class CudaGraphs final : public DeviceGraphs {
 
  private:
   at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
+  bool began_ = false;
 };
 
 /// The parts of a step have names in whatever reads NVTX, such as Nsight Systems; nothing where
@@ -131,9 +157,18 @@ class CudaModule final : public GpuModule {
       at::globalContext().setDeterministicCuDNN(true);
       at::globalContext().setBenchmarkCuDNN(false);
     }
-    // f32 is f32: convolutions would be TF32 otherwise, and matrix products are not.
+    // f32 is f32: convolutions would be TF32 otherwise, matrix products where the environment says
+    // so.
+    if (const auto* wanted = std::getenv("NVIDIA_TF32_OVERRIDE");
+        wanted != nullptr && std::string_view(wanted) == "1") {
+      throw base::EnvironmentError(
+          "NVIDIA_TF32_OVERRIDE=1 makes f32 less than f32 (results would depend on it); unset it, "
+          "and use compute.precision bf16 for speed");
+    }
     at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setFloat32MatmulPrecision("highest");
     c10::cuda::set_device(index);
+    at::globalContext().lazyInitDevice(at::kCUDA);  // the allocator, for those who watch it
     // Not the default stream, which waits for others and cannot be captured.
     const auto stream = c10::cuda::getStreamFromPool(false, index);
     c10::cuda::setCurrentCUDAStream(stream);

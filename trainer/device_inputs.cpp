@@ -15,7 +15,15 @@ DeviceInputs::DeviceInputs(DeviceContext& device, DeviceState& state)
 }
 
 DeviceInputs::~DeviceInputs() {
-  if (state_.has_failed()) {
+  bool over = !state_.has_failed();
+  try {
+    for (const auto& slot : slots_) {
+      if (over) state_.wait_for(slot.copied, "the last copy of a micro-batch to the device");
+    }
+  } catch (const std::exception&) {
+    over = false;
+  }
+  if (!over) {
     // Nobody waits for the device any more. What a copy may still read lives until the process
     // ends.
     for (auto& slot : slots_) {
@@ -68,8 +76,7 @@ DeviceInputs::There DeviceInputs::take(const MicroBatch& batch,
   api.wait(stream_, slot.used);
   There there{.batch = {.index = batch.index,
                         .inputs = copy_tensor(slot.inputs, batch.inputs),
-                        .targets = copy_tensor(slot.targets, batch.targets)},
-              .place = current_};
+                        .targets = copy_tensor(slot.targets, batch.targets)}};
   copy(slot.keys, keys.data(), keys.size_bytes());
   there.keys = static_cast<const std::uint64_t*>(slot.keys.there);
   api.record(slot.copied, stream_);

@@ -24,7 +24,6 @@ class DeviceInputs {
   struct There {
     MicroBatch batch;                     ///< tensors of the device's memory
     const std::uint64_t* keys = nullptr;  ///< in the device's memory
-    std::size_t place = 0;                ///< 0 or 1: tensors of one place keep their addresses
   };
   /// Enqueues the copy of `batch` and `keys`, and has the compute stream wait for it; the host's
   /// memory is free on return. What was taken two calls before must have been `used`.

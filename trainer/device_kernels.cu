@@ -47,8 +47,8 @@ __global__ void scale_kernel(const double* squares, std::int64_t count, double d
   }
   double total = top > 0 ? stack[--top] : 0;
   while (top > 0) total = stack[--top] + total;
-  if (leaves_out_overflows && !isfinite(total)) {
-    *scale = 0;
+  if (!isfinite(total)) {
+    *scale = leaves_out_overflows ? 0.0F : __int_as_float(0x7FC00000);
     return;
   }
   const double mean = 1 / divisor;

@@ -15,7 +15,8 @@ namespace lockstep::trainer {
 struct GradientScale {
   double divisor = 1;
   double clip_norm = 0;
-  bool leaves_out_overflows = false;  ///< 0 where the norm is no finite number: nothing is changed
+  /// Where the norm is no finite number the scale is 0, and nothing is changed; else it is none.
+  bool leaves_out_overflows = false;
 };
 
 class DeviceKernels {

@@ -34,7 +34,7 @@ float reference_scale(const double* squares, std::int64_t blocks, GradientScale 
   const double mean = 1 / how.divisor;
   const std::span<const double> leaves(squares, static_cast<std::size_t>(blocks));
   const double total = comm::tree_sum(leaves);
-  if (how.leaves_out_overflows && !std::isfinite(total)) return 0;
+  if (!std::isfinite(total)) return how.leaves_out_overflows ? 0.0F : std::nanf("");
   if (how.clip_norm <= 0) return static_cast<float>(mean);
   const double norm = std::sqrt(total) / how.divisor;
   return static_cast<float>(mean * std::min(1.0, how.clip_norm / (norm + 1e-6)));

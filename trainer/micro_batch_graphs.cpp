@@ -10,8 +10,7 @@ constexpr std::int64_t kWarmUp = 3;  // libraries load kernels and allocate work
 }  // namespace
 
 torch::Tensor MicroBatchGraphs::run(const Key& key, const std::function<torch::Tensor()>& work) {
-  const bool none = device_.graphs == nullptr || gave_up_ || computed_ < kWarmUp ||
-                    torch::autograd::AnomalyMode::is_enabled();
+  const bool none = gave_up_ || computed_ < kWarmUp || torch::autograd::AnomalyMode::is_enabled();
   auto* known = none ? nullptr : captured(key, work);
   if (known == nullptr) return run_eagerly(work);
   known->graph->launch();
@@ -36,6 +35,7 @@ MicroBatchGraphs::Captured* MicroBatchGraphs::captured(const Key& key,
   } catch (const std::exception& error) {
     const std::string words = error.what();
     gave_up_ = true;
+    graphs_.clear();  // with their memory
     device_.warn(
         "micro-batches are computed kernel by kernel, which is slower for small models: "
         "they could not be captured as a CUDA graph (" +

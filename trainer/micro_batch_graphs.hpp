@@ -19,12 +19,16 @@ namespace lockstep::trainer {
 
 class MicroBatchGraphs {
  public:
-  /// All must outlive this. `device.graphs` may be null: then nothing is ever captured.
-  MicroBatchGraphs(DeviceContext& device, ParameterSpace& space) : device_(device), space_(space) {}
+  /// Both must outlive this. Without `captures`, or where `device.graphs` is null, nothing is ever
+  /// captured.
+  MicroBatchGraphs(DeviceContext& device, ParameterSpace& space, bool captures)
+      : device_(device), space_(space), gave_up_(!captures || device.graphs == nullptr) {}
 
   /// What differs between graphs: the addresses and shapes that they are captured with.
   struct Key {
-    std::size_t place = 0;  ///< of the inputs, see DeviceInputs
+    const void* inputs = nullptr;
+    const void* targets = nullptr;
+    const void* keys = nullptr;
     const float* target = nullptr;
     Contribution contribution = Contribution::kStore;
     std::vector<std::int64_t> input_shape{};
@@ -48,7 +52,7 @@ class MicroBatchGraphs {
   std::map<Key, std::unique_ptr<Captured>> graphs_;
   std::vector<std::int64_t> counter_changes_;  // of any micro-batch
   std::int64_t computed_ = 0;
-  bool gave_up_ = false;
+  bool gave_up_;
 };
 
 }  // namespace lockstep::trainer

@@ -200,7 +200,8 @@ void TrainStep::make_gradients(const Objective& objective, const comm::MicroBatc
                                  .fold_in_turn = fast,
                                  .range = range_,
                                  .micro_batches = options_.micro_batches,
-                                 .device = options_.device};
+                                 .device = options_.device,
+                                 .captures_graphs = options_.captures_graphs};
   if (device_) {
     auto inputs = std::make_unique<DeviceInputs>(*options_.device, *device_);
     gradients_ = std::make_unique<AutogradGradients>(

@@ -1,13 +1,18 @@
 #include "checkpoints/run_directory.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <thread>
 
 #include "base/environment.hpp"
 #include "base/error.hpp"
@@ -207,6 +212,31 @@ TEST_F(RunDirectoryTest, FreesTheLockOfAProcessThatDied) {
   ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 
   EXPECT_NO_THROW(RunLock lock(run));
+}
+
+/// A resume right after a kill said that the run is being written: the kernel gives the memory of a
+/// process back before its locks.
+TEST_F(RunDirectoryTest, WaitsForTheLockOfAProcessThatIsEnding) {
+  const auto run = make("exp");
+  const auto child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(0);  // and nobody waits for it yet
+  const int lock = ::open((run.path() + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  ASSERT_EQ(::flock(lock, LOCK_EX), 0);
+  const auto holder = "process " + std::to_string(child) + " on host " + base::host_name();
+  ASSERT_EQ(::write(lock, holder.data(), holder.size()), static_cast<ssize_t>(holder.size()));
+
+  std::atomic<bool> released{false};
+  std::thread kernel([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    released = true;
+    ::close(lock);
+  });
+  EXPECT_NO_THROW(require_free(run));
+  EXPECT_TRUE(released);
+  EXPECT_NO_THROW(RunLock again(run));
+  kernel.join();
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
 }
 
 TEST(RunNames, AreAllDifferent) {

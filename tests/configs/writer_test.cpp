@@ -162,7 +162,7 @@ TEST(ConfigHash, ChangesWithEachKnobThatMayChangeTheResult) {
 // that changes results is added, this value changes, and that is right.
 TEST(ConfigHash, IsStable) {
   EXPECT_EQ(config_hash(read_small({}).config),
-            "49e7ced7ea12d30c7e34aea5f977074bac2abb5438bc43ba928ba1954bc012b2");
+            "85ecec3cc0e087ab8070b304b40da6810e37311baba3cbcc15b5c7bf5d14e69c");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "tests/gpu/gpu_test.hpp"
 #include "trainer/cuda_kernels.hpp"
@@ -82,6 +83,48 @@ TEST_F(StepKernels, UpdateAsTheCpuDoes) {
     EXPECT_EQ(on_host(on_gpu[0], kCount), first);
     EXPECT_EQ(on_host(on_gpu[1], kCount), second);
   }
+}
+
+TEST_F(StepKernels, WriteShortCopiesAsTheReferenceDoes) {
+  constexpr std::size_t kCount = 100'004;
+  const Optimizer optimizer({.kind = OptimizerKind::kAdamW, .weight_decay = 0.01});
+  for (const auto type : {ShortType::kBFloat16, ShortType::kFloat16}) {
+    auto parameters = numbers(kCount, 0.1F, 100);
+    const auto gradients = numbers(kCount, 0.4F);
+    std::vector<float> first(kCount), second(kCount), room(kCount / 2);
+    std::array<float*, 2> on_gpu{on_device(first), on_device(second)};
+    std::array<float*, 2> on_cpu{first.data(), second.data()};
+    auto *moved = on_device(parameters), *shorts = on_device(room);
+    kernels_->update(optimizer.numbers(0, 1e-2), on_device(std::vector<float>{1.0F}), moved,
+                     on_device(gradients), on_gpu.data(), {shorts, type}, kCount, stream_);
+    optimizer.update(0, 1e-2, 1.0F, parameters.data(), gradients.data(), on_cpu.data(), kCount);
+    std::vector<float> right(kCount / 2);
+    reference_shorten(parameters.data(), {right.data(), type}, kCount);
+    const auto written = on_host(shorts, kCount / 2);
+    EXPECT_EQ(std::memcmp(written.data(), right.data(), kCount * 2), 0);
+
+    auto* again = on_device(room);
+    kernels_->shorten(moved, {again, type}, kCount, stream_);
+    const auto shortened = on_host(again, kCount / 2);
+    EXPECT_EQ(std::memcmp(shortened.data(), right.data(), kCount * 2), 0);
+  }
+}
+
+TEST_F(StepKernels, LeaveAllAsItIsWhereTheNormIsNoNumber) {
+  auto* squares = static_cast<double*>(device_->allocate(sizeof(double)));
+  const double infinite = HUGE_VAL;
+  comm::check_cuda(cudaMemcpy(squares, &infinite, sizeof infinite, cudaMemcpyHostToDevice),
+                   "cudaMemcpy");
+  auto* scale = on_device(std::vector<float>{1.0F});
+  kernels_->scale(squares, 1, {.divisor = 4, .leaves_out_overflows = true}, scale, stream_);
+  EXPECT_EQ(on_host(scale, 1)[0], 0);
+  const auto values = numbers(64, 1);
+  auto* kept = on_device(values);
+  kernels_->update(Optimizer({.kind = OptimizerKind::kSgd}).numbers(0, 0.1), scale, kept,
+                   on_device(numbers(64, 2)), nullptr, {}, 64, stream_);
+  kernels_->add_scaled(kept, on_device(numbers(64, 3)), 1.0F, scale, 64, stream_);
+  EXPECT_EQ(on_host(kept, 64), values);
+  device_->release(squares);
 }
 
 TEST_F(StepKernels, MoveBuffersByTheirMeanChange) {

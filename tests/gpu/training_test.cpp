@@ -100,6 +100,74 @@ TEST_F(TrainingOnAGpu, HasTheBitsOfAnotherRunAndComesCloseToTheCpu) {
   }
 }
 
+TEST_F(TrainingOnAGpu, HasTheSameBitsAsGraphsAndKernelByKernel) {
+  for (const auto* model : {"mlp", "cnn", "resnet18", "gpt"}) {
+    SCOPED_TRACE(model);
+    auto setting = setting_of(model);
+    setting.step.precision = Precision::kBFloat16;
+    const auto graphs = make(setting, device_);
+    setting.step.captures_graphs = false;
+    const auto eager = make(setting, device_);
+    std::string warning;
+    device_->warn = [&](const std::string& words) { warning = words; };
+    for (std::int64_t step = 0; step < 6; ++step) {
+      const auto right = train(*eager, setting, step), result = train(*graphs, setting, step);
+      EXPECT_EQ(result.loss, right.loss) << step;
+      EXPECT_EQ(result.gradient_norm, right.gradient_norm) << step;
+    }
+    EXPECT_EQ(digest(*graphs, 6), digest(*eager, 6));
+    EXPECT_EQ(warning, "") << "it could not be captured";
+  }
+  device_->warn = [](const std::string&) {};
+}
+
+TEST_F(TrainingOnAGpu, ComputesActivationsAgainWithTheSameBits) {
+  auto setting = setting_of("gpt");
+  setting.step.precision = Precision::kBFloat16;
+  const auto whole = make(setting, device_);
+  setting.step.recompute = true;
+  const auto again = make(setting, device_);
+  for (std::int64_t step = 0; step < 4; ++step) {
+    EXPECT_EQ(train(*again, setting, step).loss, train(*whole, setting, step).loss);
+  }
+  EXPECT_EQ(digest(*again, 4), digest(*whole, 4));
+}
+
+TEST_F(TrainingOnAGpu, FindsALossScaleInHalfFloats) {
+  auto setting = setting_of("resnet18");
+  setting.step.precision = Precision::kFloat16;
+  setting.step.loss_scale.initial = 1e12;
+  const auto step = make(setting, device_);
+  std::int64_t number = 0;
+  while (train(*step, setting, number++).overflowed) ASSERT_LT(number, 40);
+  EXPECT_EQ(step->loss_scale().overflows, number - 1);
+  EXPECT_GT(step->loss_scale().factor, 1);
+}
+
+TEST_F(TrainingOnAGpu, TakesAStepBackAndBeginsAhead) {
+  auto setting = setting_of("resnet18");
+  setting.step.precision = Precision::kBFloat16;
+  setting.step.keep_last_step = true;
+  const auto plain = make(setting, device_), other = make(setting, device_);
+  train(*plain, setting, 0);
+  train(*plain, setting, 2);
+
+  train(*other, setting, 0);
+  std::int64_t number = 1, index = 0;
+  const auto next = [&] {
+    const auto batch = micro_batch(setting, number, index);
+    if (++index == setting.step.micro_batches) {
+      index = 0;
+      ++number;
+    }
+    return batch;
+  };
+  (*other)(1, next, {}, true);
+  other->take_back(2, 2, "");
+  (*other)(2, next, {});
+  EXPECT_EQ(digest(*other, 3), digest(*plain, 3));
+}
+
 TEST_F(TrainingOnAGpu, GoesOnFromACheckpointOfTheCpuAndBack) {
   const auto setting = setting_of("resnet18");
   const RankGroup group{world_, *node_, topology_};

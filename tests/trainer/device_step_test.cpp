@@ -262,6 +262,7 @@ TEST_F(DeviceStep, LaunchesMicroBatchesAsGraphsWithTheSameBits) {
     }
     setting.step.captures_graphs = false;
     EXPECT_EQ(train(setting, Place::kDevice, 2), eager);
+    EXPECT_EQ(captured_, 0);
     graphs_ = false;
   }
   EXPECT_EQ(warnings_, std::vector<std::string>());
