@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "launcher/captured.hpp"
@@ -15,7 +16,14 @@ namespace {
 constexpr std::chrono::minutes kPatience{10};
 
 /// As many as a fold of several needs room for.
-constexpr std::int64_t kMicroBatches = 4;
+constexpr std::int64_t kMicroBatchesOfARank = 4;
+
+std::string first_error(const std::string& messages) {
+  constexpr std::string_view kMark = "error: ";
+  const auto place = messages.find(kMark);
+  const auto begin = place == std::string::npos ? 0 : place + kMark.size();
+  return messages.substr(begin, messages.find('\n', begin) - begin);
+}
 
 /// Removed with all that is in it.
 class TrialFolder {
@@ -64,37 +72,30 @@ std::int64_t largest_that_fits(const std::vector<std::int64_t>& candidates,
   return begin < candidates.size() ? candidates[begin] : 0;
 }
 
-bool has_room_for(std::int64_t micro_batch, const MicroBatchTrial& trial) {
+TrialResult try_micro_batch(std::int64_t micro_batch, const MicroBatchTrial& trial) {
   const TrialFolder folder;
-  auto words = trial.worker;
-  const auto add = [&](std::string word) { words.push_back(std::move(word)); };
-  add(fmt::format("train.micro_batch={}", micro_batch));
-  add(fmt::format("train.global_batch={}",
-                  std::min(trial.global_batch, kMicroBatches * micro_batch)));
-  add("data.test=[]");
-  add("launch.ranks=1");
-  add("run.name=trial");
-  add("run.directory=\"" + folder.path() + "\"");
-  add("--fast-dev-run");
-  add("1");
+  auto words = trial.command;
+  const auto count = std::min(trial.global_batch / micro_batch, kMicroBatchesOfARank * trial.ranks);
+  for (auto&& word :
+       {fmt::format("train.micro_batch={}", micro_batch),
+        fmt::format("train.global_batch={}", count * micro_batch), std::string("train.epochs=0"),
+        std::string("train.steps=2"), std::string("data.test=[]"), std::string("launch.restarts=0"),
+        std::string("run.name=trial"), "run.directory=\"" + folder.path() + "\""}) {
+    words.push_back(word);
+  }
   const auto answer = run_captured(words, trial.environment, kPatience);
   if (!answer) {
     throw base::TimeoutError(fmt::format(
-        "a trial step with micro-batches of {} did not end within 10 minutes (it ran '{}'); set "
-        "train.micro_batch yourself",
-        micro_batch, words.front()));
+        "a trial with micro-batches of {} did not end within 10 minutes (two steps were to be "
+        "computed); set train.micro_batch yourself",
+        micro_batch));
   }
-  if (answer->exit_code == 0) return true;
-  constexpr int kKilledForMemory = 128 + 9;
-  if (answer->exit_code == kKilledForMemory) return false;
-  const bool memory = answer->exit_code == static_cast<int>(base::ExitCode::kEnvironment) &&
-                      answer->errors.find("memory ran out") != std::string::npos;
-  if (memory) return false;
-  const auto begin = answer->errors.find("error: ");
-  const auto words_of_it =
-      begin == std::string::npos ? answer->errors : answer->errors.substr(begin + 7);
-  throw base::Error(static_cast<base::ExitCode>(answer->exit_code),
-                    words_of_it.substr(0, words_of_it.find('\n')));
+  TrialResult result{.fits = answer->exit_code == 0, .words = first_error(answer->errors)};
+  const auto code = static_cast<base::ExitCode>(answer->exit_code);
+  if (code == base::ExitCode::kUsage || code == base::ExitCode::kData) {
+    throw base::Error(code, result.words);
+  }
+  return result;
 }
 
 }  // namespace lockstep::launcher

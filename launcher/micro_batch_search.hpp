@@ -20,14 +20,21 @@ std::int64_t largest_that_fits(const std::vector<std::int64_t>& candidates,
                                const std::function<bool(std::int64_t)>& fits);
 
 struct MicroBatchTrial {
-  std::vector<std::string> worker;  ///< `lockstep-worker train CONFIG overrides...`
+  std::vector<std::string> command;  ///< `lockstep train CONFIG overrides...`
   std::map<std::string, std::string> environment;
   std::int64_t global_batch = 0;
+  std::int64_t ranks = 1;
 };
 
-/// Whether one rank can train a step of a few micro-batches of that size: it does, in a process of
-/// its own, in a folder that is removed. False when memory ran out. Throws what else goes wrong
-/// there, with the process's words.
-bool has_room_for(std::int64_t micro_batch, const MicroBatchTrial& trial);
+struct TrialResult {
+  bool fits = false;
+  std::string words;  ///< of the process where it did not
+};
+
+/// Whether training fits with micro-batches of that size: a run of its own does two steps of a few
+/// of them a rank, with all that training keeps, in a folder that is removed. Whatever ends it but
+/// a mistake in configuration or data counts as a lack of memory: that shows in many ways. Throws
+/// those, with the process's words.
+TrialResult try_micro_batch(std::int64_t micro_batch, const MicroBatchTrial& trial);
 
 }  // namespace lockstep::launcher

@@ -30,10 +30,15 @@ namespace {
 
 using base::ExitCode;
 
-constexpr char kNoMemory[] =
-    "memory ran out (the model, its gradients and its batches did not fit); use a smaller "
-    "train.micro_batch, which 'lockstep train --find-micro-batch' finds, or "
-    "compute.activation_checkpointing";
+/// What to do where memory ran out.
+std::string no_memory(const Worker& worker) {
+  if (!worker.writes_run()) {
+    return "memory ran out (the model and a batch did not fit); use a smaller evaluate.batch";
+  }
+  return "memory ran out (the model, its gradients and its batches did not fit); use a smaller "
+         "train.micro_batch, which 'lockstep train --find-micro-batch' finds, or for a gpt "
+         "compute.activation_checkpointing";
+}
 
 /// Reads the configuration that the command names. Local, before MPI.
 void load_config(Worker& worker) {
@@ -218,13 +223,17 @@ ExitCode run(Worker& worker) {
   } catch (const base::Error& error) {
     fail(worker, session, error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    fail(worker, session, kNoMemory, ExitCode::kEnvironment);
+    fail(worker, session, no_memory(worker), ExitCode::kEnvironment);
   } catch (const c10::OutOfMemoryError&) {
-    fail(worker, session, kNoMemory, ExitCode::kEnvironment);
+    fail(worker, session, no_memory(worker), ExitCode::kEnvironment);
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    if (text.find("DefaultCPUAllocator: can't allocate") != std::string::npos) {
-      fail(worker, session, kNoMemory, ExitCode::kEnvironment);
+    // LibTorch's and oneDNN's words for the same.
+    for (const auto* words :
+         {"DefaultCPUAllocator: can't allocate", "could not create a primitive"}) {
+      if (text.find(words) != std::string::npos) {
+        fail(worker, session, no_memory(worker), ExitCode::kEnvironment);
+      }
     }
     fail(worker, session, text.substr(0, text.find('\n')), ExitCode::kFailed);
   }
@@ -280,6 +289,20 @@ void declare(CLI::App& app, Arguments& arguments) {
   describe->add_option("overrides", arguments.overrides, "key=value");
 }
 
+/// To people, and to the run's events where there is a run.
+void tell_early_failure(const Worker& worker, const base::Error& error) {
+  const auto run = worker.arguments.run_dir.empty() ? worker.run_path : worker.arguments.run_dir;
+  bool shown = false;
+  if (worker.writes_run() && !run.empty()) {
+    const auto path = base::absolute_path(run);
+    const auto begin = files().file_size(base::join_path(path, "events.jsonl")).value_or(0);
+    const FailureNote note{
+        .rank = 0, .host = base::host_name(), .message = error.what(), .code = error.code()};
+    shown = note_first_failure(files(), path, begin, note) && worker.supervised();
+  }
+  if (!shown) std::fprintf(stderr, "error: %s\n", error.what());
+}
+
 void tune_process(const base::LaunchedAs& launched) {
   // Large blocks stay with the process: otherwise glibc gives them back after each step, and the
   // kernel hands out zeroed pages again in the next.
@@ -323,7 +346,7 @@ int main_of(int argc, char** argv) {
     return static_cast<int>(code);
   } catch (const base::Error& error) {
     // Before the ranks know of each other: all of them see the same, one tells.
-    if (worker.launched.rank == 0) std::fprintf(stderr, "error: %s\n", error.what());
+    if (worker.launched.rank == 0) tell_early_failure(worker, error);
     worker.row().note({Ending::Kind::kExit, static_cast<int>(error.code())});
     return static_cast<int>(error.code());
   }

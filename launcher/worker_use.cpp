@@ -13,6 +13,7 @@
 #include "launcher/replay_text.hpp"
 #include "launcher/worker.hpp"
 #include "trainer/detailed_evaluation.hpp"
+#include "trainer/inference.hpp"
 #include "trainer/prediction.hpp"
 #include "trainer/replay.hpp"
 
@@ -97,11 +98,12 @@ ExitCode evaluate(Worker& worker, WorkerSession& session) {
         "on); give one with data.test=FILE");
   }
   worker.position().enter(base::Phase::kEvaluation);
-  const auto report = trainer::evaluate_in_detail(session.group(), model.made.model->parameters(),
-                                                  *model.made.objective, *model.made.test,
-                                                  {.batch = worker.loaded.config.evaluate.batch,
-                                                   .top_k = top_k,
-                                                   .roc_auc = roc_auc_of(arguments.roc_auc)});
+  const auto report = trainer::evaluate_in_detail(
+      session.group(), model.made.model->parameters(), *model.made.objective, *model.made.test,
+      {.batch =
+           trainer::inference_batch(worker.loaded.config.evaluate.batch, model.made.test->info()),
+       .top_k = top_k,
+       .roc_auc = roc_auc_of(arguments.roc_auc)});
   nlohmann::ordered_json json{{"run", model.run},
                               {"step", model.step},
                               {"state_digest", model.state_digest},
@@ -130,7 +132,7 @@ ExitCode predict(Worker& worker, WorkerSession& session, base::Log& log) {
   options.output = arguments.output;
   if (arguments.probabilities) options.answer = trainer::Answer::kProbabilities;
   if (arguments.classes) options.classes = trainer::AnswerClasses::kYes;
-  options.batch = worker.loaded.config.evaluate.batch;
+  options.batch = trainer::inference_batch(worker.loaded.config.evaluate.batch, source.info());
   options.identity = comm::on_first_rank(session.world(), "identity of the predictions", [&] {
     return prediction_identity(worker, model, source);
   });

@@ -1,11 +1,19 @@
 #include "trainer/inference.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "trainer/batch_tensors.hpp"
 #include "trainer/output_loss.hpp"
 
 namespace lockstep::trainer {
+
+std::int64_t inference_batch(std::int64_t batch, const data::SourceInfo& info) {
+  constexpr std::int64_t kMostOutputs = std::int64_t{1} << 26;
+  auto outputs = std::max<std::int64_t>(shapes_of(info).outputs, 1);
+  if (info.kind == data::TaskKind::kTokens) outputs *= info.input_shape.at(0);
+  return std::clamp<std::int64_t>(kMostOutputs / outputs, 1, batch);
+}
 
 Inference::Inference(ParameterSpace& space, data::SampleSource& source)
     : space_(space), source_(source) {

@@ -14,6 +14,10 @@
 
 namespace lockstep::trainer {
 
+/// Samples of one forward pass that evaluates or predicts: `batch`, or fewer where their outputs
+/// would be more than 2^26 numbers. A function of configuration and data alone.
+std::int64_t inference_batch(std::int64_t batch, const data::SourceInfo& info);
+
 class Inference {
  public:
   /// Both must outlive it.

@@ -91,14 +91,21 @@ class Train final : public Command {
     const auto for_debugging = debug_.overrides();
     overrides.insert(overrides.end(), for_debugging.begin(), for_debugging.end());
     if (!name_.empty()) overrides.push_back("run.name=" + as_yaml(name_));
+    // What is looked for takes the place of what is given.
+    if (find_micro_batch_) overrides.emplace_back("train.micro_batch=1");
     auto loaded = configs::read_config(config_, {overrides, session.environment});
+    auto request = launch_request(loaded, launch_, session);
     if (find_micro_batch_ && !dry_run_) {
       check_data(loaded.config);
-      overrides.push_back(fmt::format("train.micro_batch={}", find_micro_batch(session, loaded)));
+      overrides.back() =
+          fmt::format("train.micro_batch={}", find_micro_batch(session, loaded, request.ranks));
       loaded = configs::read_config(config_, {overrides, session.environment});
+      request = launch_request(loaded, launch_, session);
+    } else if (find_micro_batch_) {
+      print_message(session.messages,
+                    "nothing is tried with --dry-run: this is the plan with micro-batches of one "
+                    "sample\n");
     }
-
-    auto request = launch_request(loaded, launch_, session);
     if (dry_run_) return print_plan(session, loaded, std::move(request));
     check_data(loaded.config);
     request.worker = worker_command(require_worker(session.environment), "train", loaded);
@@ -152,32 +159,37 @@ class Train final : public Command {
     return words;
   }
 
-  /// By steps that are tried, and told of.
-  std::int64_t find_micro_batch(const Session& session, const configs::LoadedConfig& loaded) const {
-    const auto& train = loaded.config.train;
-    const auto ranks = launch_.ranks ? *launch_.ranks : loaded.config.launch.ranks;
-    MicroBatchTrial trial{.worker = {require_worker(session.environment), "train", config_},
-                          .environment = session.environment,
-                          .global_batch = train.global_batch};
-    trial.worker.insert(trial.worker.end(), loaded.overrides.begin(), loaded.overrides.end());
-    const auto found = largest_that_fits(
-        micro_batch_candidates(train.global_batch, ranks), [&](std::int64_t micro_batch) {
-          const bool fits = has_room_for(micro_batch, trial);
+  /// By runs of a few steps that are tried, and told of.
+  std::int64_t find_micro_batch(const Session& session, const configs::LoadedConfig& loaded,
+                                std::int64_t ranks) const {
+    const auto batch = loaded.config.train.global_batch;
+    MicroBatchTrial trial{
+        .command = {std::filesystem::read_symlink("/proc/self/exe"), "train", config_},
+        .environment = session.environment,
+        .global_batch = batch,
+        .ranks = ranks};
+    trial.command.insert(trial.command.end(), loaded.overrides.begin(), loaded.overrides.end());
+    if (launch_.local) trial.command.emplace_back("--local");
+    std::string words;
+    const auto found =
+        largest_that_fits(micro_batch_candidates(batch, ranks), [&](std::int64_t micro_batch) {
+          const auto result = try_micro_batch(micro_batch, trial);
+          if (!result.fits) words = result.words;
           print_message(session.messages,
                         fmt::format("micro-batches of {} samples: {}\n", micro_batch,
-                                    fits ? "there is room" : "memory ran out"));
-          return fits;
+                                    result.fits ? "there is room" : "no room"));
+          return result.fits;
         });
     if (found == 0) {
-      throw base::EnvironmentError(
-          "there is no room for micro-batches of one sample (the model, its gradients and its "
-          "optimizer states take the memory); use a smaller model, or "
-          "compute.activation_checkpointing");
+      throw base::EnvironmentError(fmt::format(
+          "there is no room for micro-batches of one sample (the last trial ended with '{}'); use "
+          "a smaller model, or compute.activation_checkpointing for a gpt",
+          words));
     }
     print_message(session.messages,
                   fmt::format("training with train.micro_batch={}, which is part of what the "
-                              "result depends on\n",
-                              found));
+                              "result depends on and allows at most {} ranks\n",
+                              found, batch / found));
     return found;
   }
 

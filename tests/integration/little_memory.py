@@ -54,7 +54,7 @@ with Lab() as lab:
     check_contains(lacking.stderr, "memory ran out", "train.micro_batch", "--find-micro-batch")
 
     found = run_in_little_memory(lab, "train", "wide.yaml", "--find-micro-batch", "--name", "found")
-    check_contains(found.stderr, "memory ran out", "there is room", "part of what the")
+    check_contains(found.stderr, "no room", "there is room", "part of what the")
     size = int(re.search(r"training with train\.micro_batch=(\d+)", found.stderr).group(1))
     check(1 < size < 128 and 128 % size == 0, f"micro-batches of {size}")
     config = (lab.path / "runs/found/config.yaml").read_text()
@@ -62,6 +62,12 @@ with Lab() as lab:
     lab.lockstep("train", "wide.yaml", f"train.micro_batch={size}", "--name", "given")
     check(lab.show("given")["state_digest"] == lab.show("found")["state_digest"],
           "the size that was found gives other bits than the same size given")
+
+    nothing = lab.run("prlimit", f"--as={400 << 20}", LOCKSTEP, "train", "wide.yaml",
+                      "--find-micro-batch", code=4)
+    check_contains(nothing.stderr, "no room for micro-batches of one sample")
+    planned = lab.lockstep("train", "wide.yaml", "--find-micro-batch", "--dry-run")
+    check_contains(planned.stderr, "nothing is tried")
 
     hopeless = run_in_little_memory(lab, "train", "nowhere.yaml", "--find-micro-batch", code=2)
     check_contains(hopeless.stderr, "nowhere.yaml")
