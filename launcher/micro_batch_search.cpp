@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "launcher/captured.hpp"
+#include "launcher/machine.hpp"
 
 namespace lockstep::launcher {
 namespace {
@@ -76,11 +77,15 @@ TrialResult try_micro_batch(std::int64_t micro_batch, const MicroBatchTrial& tri
   const TrialFolder folder;
   auto words = trial.command;
   const auto count = std::min(trial.global_batch / micro_batch, kMicroBatchesOfARank * trial.ranks);
-  for (auto&& word :
-       {fmt::format("train.micro_batch={}", micro_batch),
-        fmt::format("train.global_batch={}", count * micro_batch), std::string("train.epochs=0"),
-        std::string("train.steps=2"), std::string("data.test=[]"), std::string("launch.restarts=0"),
-        std::string("run.name=trial"), "run.directory=\"" + folder.path() + "\""}) {
+  // As many as it takes until a GPU's are captured as graphs, which have memory of their own.
+  const std::int64_t least = has_nvidia_driver() ? 6 : 2;
+  const auto of_a_rank = std::max<std::int64_t>(count / trial.ranks, 1);
+  const auto steps = std::max<std::int64_t>(2, (least + of_a_rank - 1) / of_a_rank);
+  for (auto&& word : {fmt::format("train.micro_batch={}", micro_batch),
+                      fmt::format("train.global_batch={}", count * micro_batch),
+                      std::string("train.epochs=0"), fmt::format("train.steps={}", steps),
+                      std::string("data.test=[]"), std::string("launch.restarts=0"),
+                      std::string("run.name=trial"), "run.directory=\"" + folder.path() + "\""}) {
     words.push_back(word);
   }
   const auto answer = run_captured(words, trial.environment, kPatience);
@@ -90,10 +95,14 @@ TrialResult try_micro_batch(std::int64_t micro_batch, const MicroBatchTrial& tri
         "computed); set train.micro_batch yourself",
         micro_batch));
   }
-  TrialResult result{.fits = answer->exit_code == 0, .words = first_error(answer->errors)};
-  const auto code = static_cast<base::ExitCode>(answer->exit_code);
-  if (code == base::ExitCode::kUsage || code == base::ExitCode::kData) {
-    throw base::Error(code, result.words);
+  using base::ExitCode;
+  const auto code = static_cast<ExitCode>(answer->exit_code);
+  // One that diverged had the room to.
+  TrialResult result{.fits = code == ExitCode::kDone || code == ExitCode::kDiverged,
+                     .words = first_error(answer->errors)};
+  for (const auto other : {ExitCode::kUsage, ExitCode::kData, ExitCode::kStopped,
+                           ExitCode::kInterrupted, ExitCode::kTerminated}) {
+    if (code == other) throw base::Error(code, result.words);
   }
   return result;
 }

@@ -31,7 +31,7 @@ struct TrialResult {
   std::string words;  ///< of the process where it did not
 };
 
-/// Whether training fits with micro-batches of that size: a run of its own does two steps of a few
+/// Whether training fits with micro-batches of that size: a run of its own does some steps of a few
 /// of them a rank, with all that training keeps, in a folder that is removed. Whatever ends it but
 /// a mistake in configuration or data counts as a lack of memory: that shows in many ways. Throws
 /// those, with the process's words.

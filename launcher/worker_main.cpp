@@ -298,7 +298,10 @@ void tell_early_failure(const Worker& worker, const base::Error& error) {
     const auto begin = files().file_size(base::join_path(path, "events.jsonl")).value_or(0);
     const FailureNote note{
         .rank = 0, .host = base::host_name(), .message = error.what(), .code = error.code()};
-    shown = note_first_failure(files(), path, begin, note) && worker.supervised();
+    // No rank of this launch writes the run yet: whoever does is another one.
+    const auto holder = checkpoints::holder_of(checkpoints::RunDirectory::open(files(), ".", path));
+    const bool noted = holder.empty() && note_first_failure(files(), path, begin, note);
+    shown = noted && worker.supervised() && error.code() != ExitCode::kUsage;
   }
   if (!shown) std::fprintf(stderr, "error: %s\n", error.what());
 }

@@ -210,18 +210,30 @@ void AutogradGradients::begin_ahead(std::int64_t step, const std::function<Micro
   // step before decides on.
   const bool alone = options_.range.size() > 1 || !sums_->goes_early();
   if (options_.device == nullptr || !alone || loss_factor_there_.defined()) return;
+  // Where other ranks take part the step's end may never come, and the device's queue is finite: a
+  // host that waits for room in it hears of no failure.
+  const bool others = options_.range.size() < options_.micro_batches;
+  if (others &&
+      !graphs_->has_graph(inputs_->next_inputs(), sums_->partial(0), Contribution::kStore)) {
+    return;
+  }
   try {
     space_.refresh();
     const auto there = take(step, next());
+    // Until it is done it can be computed once more.
+    ahead_ = {.step = step, .there = there, .counter_changes = {}, .stands = false};
     run_on_device(step, there, sums_->partial(0), Contribution::kStore, {});
-    ahead_ = {.step = step, .there = there, .counter_changes = space_.counter_changes()};
+    ahead_->counter_changes = space_.counter_changes();
+    ahead_->stands = true;
   } catch (...) {
     ahead_failed_ = std::current_exception();
   }
 }
 
 void AutogradGradients::forget_ahead() {
-  if (ahead_) ahead_->stands = false;
+  if (!ahead_) return;
+  ahead_->stands = false;
+  ahead_failed_ = nullptr;  // of a state that is no more
 }
 
 torch::Tensor AutogradGradients::forward(const MicroBatch& batch, const ForwardContext& context) {

@@ -28,6 +28,8 @@ class DeviceInputs {
   /// Enqueues the copy of `batch` and `keys`, and has the compute stream wait for it; the host's
   /// memory is free on return. What was taken two calls before must have been `used`.
   There take(const MicroBatch& batch, std::span<const std::uint64_t> keys);
+  /// Where the next one's inputs will lie, null before the first there.
+  const void* next_inputs() const { return slots_[(current_ + 1) % slots_.size()].inputs.there; }
   /// All that reads what was taken last is in the compute stream.
   void used();
 

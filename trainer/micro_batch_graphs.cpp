@@ -2,6 +2,8 @@
 
 #include <torch/csrc/autograd/anomaly_mode.h>
 
+#include <algorithm>
+
 namespace lockstep::trainer {
 namespace {
 
@@ -17,6 +19,14 @@ torch::Tensor MicroBatchGraphs::run(const Key& key, const std::function<torch::T
   // The host's part in it.
   space_.change_counters(counter_changes_);
   return known->loss;
+}
+
+bool MicroBatchGraphs::has_graph(const void* inputs, const float* target,
+                                 Contribution contribution) const {
+  return std::ranges::any_of(graphs_, [&](const auto& entry) {
+    const auto& key = entry.first;
+    return key.inputs == inputs && key.target == target && key.contribution == contribution;
+  });
 }
 
 torch::Tensor MicroBatchGraphs::run_eagerly(const std::function<torch::Tensor()>& work) {

@@ -37,6 +37,9 @@ class MicroBatchGraphs {
   /// Computes a micro-batch by `work`, or by the graph of what `work` did when it was called with
   /// an equal key. Returns what `work` returns, the loss, which lasts until the next call.
   torch::Tensor run(const Key& key, const std::function<torch::Tensor()>& work);
+  /// Whether there is a graph of such a micro-batch with these inputs: one launch, which never
+  /// waits for room in the device's queue.
+  bool has_graph(const void* inputs, const float* target, Contribution contribution) const;
   /// Computes it by `work`, in any case.
   torch::Tensor run_eagerly(const std::function<torch::Tensor()>& work);
 

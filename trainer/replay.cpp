@@ -152,7 +152,8 @@ ReplayReport replay(const ReplayOptions& options, RankGroup group, base::Positio
       report.micro_batch_loss =
           step.micro_batch_losses(options.step)[static_cast<std::size_t>(options.micro_batch)];
     }
-    if (!entry.skipped.empty() && !result.overflowed) step.take_back(done + 1, done + 1, "");
+    if (!entry.skipped.empty() && !is_overflow(entry.skipped))
+      step.take_back(done + 1, done + 1, "");
     position.finished(done + 1);
   }
   report.state_digest = keeper.digest(options.step);

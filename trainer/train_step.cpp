@@ -244,7 +244,7 @@ StepResult TrainStep::operator()(std::int64_t step, const std::function<MicroBat
   auto table = table_of(step);
   const double lr = lr_at(options_.schedule, step);
 
-  if (device_ && options_.keep_last_step) counters_before_ = space_->counters();
+  if (device_) counters_before_ = space_->counters();
   gradients_->scale_loss(loss_scale_.factor);
   if (device_ && !std::exchange(begun_, false)) device_->begin_step();
   gradients_->compute(step, next, table.losses, times_);
@@ -336,6 +336,7 @@ void TrainStep::adapt_loss_scale(StepResult& result) {
   result.loss_scale = loss_scale_.factor;
   // A loss that is no number is no matter of its scale.
   result.overflowed = left_out && std::isfinite(result.loss) && !is_smallest(loss_scale_);
+  if (left_out) space_->counters() = counters_before_;
   loss_scale_ = next_loss_scale(loss_scale_, left_out, options_.loss_scale);
 }
 

@@ -140,7 +140,9 @@ class TrainStep {
   /// The factor on the loss of the next step in f16, part of the state: what a checkpoint's step
   /// had goes back here. Local; the same on all ranks.
   const LossScale& loss_scale() const { return loss_scale_; }
-  void set_loss_scale(const LossScale& scale) { loss_scale_ = scale; }
+  void set_loss_scale(const LossScale& scale) {
+    if (options_.precision == Precision::kFloat16) loss_scale_ = scale;
+  }
 
   /// Finished steps of the state that former ranks left in kept memory and that now is this run's;
   /// nothing when there was none, or none that is whole.
@@ -219,7 +221,7 @@ class TrainStep {
   StateMemory memory_of_state_;
   std::unique_ptr<KeptState> kept_;            // null unless the last step is kept
   std::unique_ptr<DeviceState> device_;        // null unless a device computes
-  std::vector<std::int64_t> counters_before_;  // the last update, where a device can take it back
+  std::vector<std::int64_t> counters_before_;  // a device's last step
   std::optional<std::int64_t> recovered_;
   LossScale loss_scale_;
   bool begun_ = false;  // the next step, on a device

@@ -225,6 +225,7 @@ std::int64_t Trainer::steps_in_ledger() const {
 
 void Trainer::take_metadata(const std::string& text) {
   const auto saved_hash = take_from_json(text, known_);
+  if (options_.config.compute.precision != "f16") known_.loss_scale.reset();
   if (known_.loss_scale) made_.step->set_loss_scale(*known_.loss_scale);
   if (saved_hash != options_.config_hash && group_.world.rank() == 0) {
     options_.warn("the checkpoint was made with another configuration (hash " +

@@ -220,7 +220,9 @@ TEST_F(RunDirectoryTest, WaitsForTheLockOfAProcessThatIsEnding) {
   const auto run = make("exp");
   const auto child = ::fork();
   ASSERT_GE(child, 0);
-  if (child == 0) ::_exit(0);  // and nobody waits for it yet
+  if (child == 0) ::_exit(0);
+  siginfo_t ended{};  // which it is from now on, and there all the same
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
   const int lock = ::open((run.path() + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   ASSERT_EQ(::flock(lock, LOCK_EX), 0);
   const auto holder = "process " + std::to_string(child) + " on host " + base::host_name();
