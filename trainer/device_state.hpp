@@ -84,7 +84,6 @@ class DeviceState {
   /// The state is what it was before the last update. Where it can be; once an update. Waits.
   /// Collective.
   void take_back();
-  bool can_take_back() const { return options_.can_take_back; }
   /// Returns when the event is done; throws as `wait`.
   void wait_for(comm::DeviceEvent event, std::string_view what) { nccl_.wait_for(event, what); }
   bool has_failed() const { return nccl_.has_failed(); }
