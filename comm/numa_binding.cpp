@@ -86,13 +86,10 @@ NumaBinding decide_numa_binding(std::span<const NumaNode> nodes, std::span<const
                       .nodes = {},
                       .reason = ""};
   std::vector<int> near;
-  std::vector<int> near_cpus;
   for (const auto& node : nodes) {
-    if (std::ranges::find(nearest, node.number) == nearest.end()) continue;
-    near.push_back(node.number);
-    near_cpus.insert(near_cpus.end(), node.cpus.begin(), node.cpus.end());
+    if (std::ranges::find(nearest, node.number) != nearest.end()) near.push_back(node.number);
   }
-  std::ranges::sort(near_cpus);
+  const auto near_cpus = cpus_of(nodes, near);
 
   if (nodes.size() < 2) {
     binding.reason = "the machine has one NUMA node";
@@ -124,6 +121,16 @@ NumaBinding decide_numa_binding(std::span<const NumaNode> nodes, std::span<const
                    ", memory of " + name_of(binding.nodes);
   binding.cpus = std::move(cpus);
   return binding;
+}
+
+std::vector<int> cpus_of(std::span<const NumaNode> nodes, std::span<const int> numbers) {
+  std::vector<int> cpus;
+  for (const auto& node : nodes) {
+    if (std::ranges::find(numbers, node.number) == numbers.end()) continue;
+    cpus.insert(cpus.end(), node.cpus.begin(), node.cpus.end());
+  }
+  std::ranges::sort(cpus);
+  return cpus;
 }
 
 std::string number_list(std::span<const int> numbers) {

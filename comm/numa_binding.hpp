@@ -40,6 +40,9 @@ struct NumaBinding {
 NumaBinding decide_numa_binding(std::span<const NumaNode> nodes, std::span<const int> nearest,
                                 std::span<const int> bound);
 
+/// CPUs of the nodes of these numbers, ascending.
+std::vector<int> cpus_of(std::span<const NumaNode> nodes, std::span<const int> numbers);
+
 /// `0-31,64-95`: ascending numbers as taskset and the kernel write them.
 std::string number_list(std::span<const int> numbers);
 

@@ -91,8 +91,8 @@ TrialResult try_micro_batch(std::int64_t micro_batch, const MicroBatchTrial& tri
   const auto answer = run_captured(words, trial.environment, kPatience);
   if (!answer) {
     throw base::TimeoutError(fmt::format(
-        "a trial with micro-batches of {} did not end within 10 minutes (two steps were to be "
-        "computed); set train.micro_batch yourself",
+        "a trial with micro-batches of {} did not end within 10 minutes (a few steps were to "
+        "be computed); set train.micro_batch yourself",
         micro_batch));
   }
   using base::ExitCode;

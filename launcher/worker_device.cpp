@@ -41,14 +41,8 @@ nlohmann::ordered_json place_of(const comm::NumaTopology* topology, const std::s
   const auto& nodes = topology->nodes();
   const auto nearest = topology->nearest_to(pci);
   if (nearest.empty() || (nearest.size() == nodes.size() && nodes.size() > 1)) return place;
-  std::vector<int> cpus;
-  for (const auto& node : nodes) {
-    if (std::ranges::find(nearest, node.number) == nearest.end()) continue;
-    cpus.insert(cpus.end(), node.cpus.begin(), node.cpus.end());
-  }
-  std::ranges::sort(cpus);
   place["numa_node"] = nearest.front();
-  place["cpus"] = comm::number_list(cpus);
+  place["cpus"] = comm::number_list(comm::cpus_of(nodes, nearest));
   return place;
 }
 

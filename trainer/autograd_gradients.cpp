@@ -66,7 +66,8 @@ void AutogradGradients::compute(std::int64_t step, const std::function<MicroBatc
   const auto& range = options_.range;
   if (ahead_failed_) std::rethrow_exception(ahead_failed_);
   LOCKSTEP_EXPECT(!ahead_ || ahead_->step == step, "a micro-batch of another step computed ahead");
-  space_.refresh();
+  // Not again where that came with the beginning.
+  if (!ahead_ || !ahead_->stands) space_.refresh();
   if (options_.fold_in_turn) {
     for (auto i = range.begin; i < range.end; ++i) {
       ParameterSpace::Arrived arrived;
@@ -132,19 +133,17 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const std::function<M
                                         float* target, Contribution contribution,
                                         const ParameterSpace::Arrived& arrived, double* losses,
                                         StepTimes& times) {
-  Laps laps;
-  if (options_.device != nullptr) {
+  if (options_.device != nullptr) {  // whose times are measured there
     const auto ahead = std::exchange(ahead_, std::nullopt);
     if (ahead && ahead->stands) {
       space_.change_counters(ahead->counter_changes);
     } else {
       run_on_device(step, ahead ? ahead->there : take(step, next()), target, contribution, arrived);
     }
-    laps.add_to(times.backward);
     return;
   }
   const auto batch = next();
-  laps.add_to(times.data);
+  Laps laps;
   seed_streams(step, batch.index);
   space_.begin_micro_batch(target, contribution, arrived);
   const auto loss = forward(batch, {.phase = Phase::kTraining,
@@ -158,19 +157,21 @@ void AutogradGradients::run_micro_batch(std::int64_t step, const std::function<M
   laps.add_to(times.backward);
 }
 
-std::uint64_t AutogradGradients::seed_streams(std::int64_t step, std::int64_t index) {
-  const auto seed =
-      base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
-                         static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(index));
+std::uint64_t AutogradGradients::seed_of(std::int64_t step, std::int64_t index) const {
+  return base::keyed_random(options_.seed, base::RandomPurpose::kMicroBatch,
+                            static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(index));
+}
+
+void AutogradGradients::seed_streams(std::int64_t step, std::int64_t index) {
+  const auto seed = seed_of(step, index);
   generator_.set_current_seed(seed);
   seed_generator(at::detail::getDefaultCPUGenerator(), seed);
   const auto where = space_.memory().device;
   if (!where.is_cpu()) seed_generator(at::globalContext().defaultGenerator(where), seed);
-  return seed;
 }
 
 DeviceInputs::There AutogradGradients::take(std::int64_t step, const MicroBatch& batch) {
-  draw_keys(seed_streams(step, batch.index), dropout_keys_);
+  draw_keys(seed_of(step, batch.index), dropout_keys_);
   return inputs_->take(batch, dropout_keys_);
 }
 

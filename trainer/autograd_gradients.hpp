@@ -61,7 +61,9 @@ class AutogradGradients final : public GradientSource {
   DeviceInputs::There take(std::int64_t step, const MicroBatch& batch);
   void run_on_device(std::int64_t step, const DeviceInputs::There& there, float* target,
                      Contribution contribution, const ParameterSpace::Arrived& arrived);
-  std::uint64_t seed_streams(std::int64_t step, std::int64_t index);
+  /// Of a micro-batch's random streams.
+  std::uint64_t seed_of(std::int64_t step, std::int64_t index) const;
+  void seed_streams(std::int64_t step, std::int64_t index);
   torch::Tensor forward(const MicroBatch& batch, const ForwardContext& context);
   /// Throws DivergenceError where anomalies are looked for and one is found.
   void backward(const torch::Tensor& loss, std::int64_t step, std::int64_t index);
